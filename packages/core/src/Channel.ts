@@ -1,0 +1,272 @@
+/**
+ * Channels carry messages from the one who sends to the one who handles. Each is a service of its own, so what is
+ * behind it, memory, PostgreSQL or a broker, is a choice of `Layer`.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Schedule from "effect/Schedule"
+import type { Envelope } from "./Envelope.ts"
+import type * as Message from "./Message.ts"
+import type { Delivery, Due } from "./MessageStore.ts"
+import type { MessagingError } from "./MessagingError.ts"
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export const TypeId: TypeId = "~@holdfast/core/Channel"
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export type TypeId = "~@holdfast/core/Channel"
+
+/**
+ * A channel kept by the `MessageStore`: what is sent on it becomes visible if and only if the unit that sent it
+ * commits. `store` is the kind of store that must keep it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Stored {
+  readonly [TypeId]: TypeId
+  readonly _tag: "Stored"
+  readonly name: string
+  readonly store: string
+}
+
+/**
+ * A channel kept by a broker. What is sent on it leaves just before the unit commits: never lost, but if that commit
+ * then fails, the message was a ghost. Handling is at least once; the unit remembers the message's id, so that effects
+ * in the database happen once.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Direct {
+  readonly [TypeId]: TypeId
+  readonly _tag: "Direct"
+  readonly name: string
+  readonly driver: Driver
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Channel = Stored | Direct
+
+/**
+ * What a broker implements. Leases, delays and redelivery are the broker's own.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Driver {
+  /** Sends all or fails; returns once the broker has them safe. */
+  readonly send: (
+    messages: ReadonlyArray<{
+      readonly envelope: Envelope
+      readonly priority: number
+      readonly due: Due | undefined
+    }>
+  ) => Effect.Effect<void, MessagingError>
+  /** Takes up to `limit` messages that are waiting. */
+  readonly claim: (options: {
+    readonly limit: number
+    readonly leaseMillis: number
+  }) => Effect.Effect<ReadonlyArray<Delivery>, MessagingError>
+  /** Answers the deliveries whose lease was lost. */
+  readonly renew: (
+    deliveries: ReadonlyArray<Delivery>,
+    leaseMillis: number
+  ) => Effect.Effect<ReadonlyArray<Delivery>, MessagingError>
+  /** Handled: the broker forgets it. */
+  readonly acknowledge: (delivery: Delivery) => Effect.Effect<void, MessagingError>
+  /** Not handled: the broker gives `envelope` out again after a while. */
+  readonly release: (delivery: Delivery, envelope: Envelope, afterMillis: number) => Effect.Effect<void, MessagingError>
+  /** Completes when there may be something to claim, at the latest after `atMost` milliseconds. */
+  readonly wake: (atMost: number) => Effect.Effect<void>
+}
+
+/**
+ * What happens to messages that cannot be handled.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Policy {
+  /** Durable retries of handlers that declare none of their own. Without one, the first failure is the last. */
+  readonly retry: Schedule.Schedule<any, unknown, never> | undefined
+  readonly deadLetter: DeadLetterPolicy
+  /** The largest payload in bytes, encoded; a larger one fails at the sender with `TooLarge`. */
+  readonly maxBytes: number
+}
+
+/**
+ * When a message is given up, and what then.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DeadLetterPolicy {
+  /** Given-up messages are parked with the dead letters, or discarded with an error in the log. */
+  readonly onGivenUp: "Park" | "Discard"
+  /** How many consumers may be lost (killed, frozen) while they handle the message. */
+  readonly afterCrashes: number
+  /** How long a message waits for an endpoint that no consumer of the channel knows, in milliseconds. */
+  readonly unknownEndpointAfter: number
+}
+
+/**
+ * The class of a channel. `M` is the union of message classes it carries.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TagClass<Self, Name extends string, out M extends Message.AnyClass>
+  extends Context.Tag<Self, Channel> {
+  new (_: never): Context.TagClassShape<Name, Channel>
+  readonly [TypeId]: TypeId
+  readonly key: Name
+  /** The durable name: messages in flight are kept under it. */
+  readonly channelName: string
+  readonly messages: ReadonlyArray<M>
+  readonly policy: Policy
+}
+
+/**
+ * The shape by which a requirement is known to be a channel.
+ *
+ * @since 0.1.0
+ * @category type-level
+ */
+export type Shape = Context.TagClassShape<any, Channel>
+
+/**
+ * Declares a channel as a service: which messages it carries, and what happens to those that fail.
+ *
+ * `name` is the durable name; it is the service's key unless given, and messages in flight name it, so choose one when
+ * the class moves. `retry` is used by handlers without one of their own. A message is parked when retries end, when its
+ * handler dies, when its payload does not decode, when `afterCrashes` consumers (5) were lost with it, or when for
+ * `unknownEndpointAfter` (one hour) nobody knew its endpoint. `maxBytes` is 1 MiB.
+ *
+ * @example
+ * ```ts
+ * import { Channel, Message } from "@holdfast/core"
+ * import { Schedule, Schema } from "effect"
+ *
+ * class OrderPlaced extends Message.Event<OrderPlaced>()("OrderPlaced", { payload: { orderId: Schema.String } }) {}
+ *
+ * class Orders extends Channel.Tag<Orders>()("shop/Orders", {
+ *   messages: [OrderPlaced],
+ *   retry: Schedule.exponential("1 second").pipe(Schedule.intersect(Schedule.recurs(5)))
+ * }) {}
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const Tag =
+  <Self>() =>
+  <const Name extends string, const Messages extends ReadonlyArray<Message.AnyClass> = ReadonlyArray<Message.AnyClass>>(
+    key: Name,
+    options?: {
+      readonly messages?: Messages | undefined
+      readonly name?: string | undefined
+      readonly retry?: Schedule.Schedule<any, unknown, never> | undefined
+      readonly deadLetter?: {
+        readonly onGivenUp?: "Park" | "Discard" | undefined
+        readonly afterCrashes?: number | undefined
+        readonly unknownEndpointAfter?: Duration.DurationInput | undefined
+      }
+      readonly maxBytes?: number | undefined
+    }
+  ): TagClass<Self, Name, Messages[number]> =>
+    class extends Context.Tag(key)<any, Channel>() {
+      static readonly [TypeId]: TypeId = TypeId
+      static readonly channelName = options?.name ?? key
+      static readonly messages = options?.messages ?? []
+      static readonly policy: Policy = {
+        retry: options?.retry,
+        deadLetter: {
+          onGivenUp: options?.deadLetter?.onGivenUp ?? "Park",
+          afterCrashes: options?.deadLetter?.afterCrashes ?? 5,
+          unknownEndpointAfter: Duration.toMillis(options?.deadLetter?.unknownEndpointAfter ?? "1 hour")
+        },
+        maxBytes: options?.maxBytes ?? 1024 * 1024
+      }
+    } as any
+
+/**
+ * Makes a stored channel: for stores, whose drivers offer it as their `layer`.
+ *
+ * @example
+ * ```ts
+ * import { Channel } from "@holdfast/core"
+ *
+ * class Orders extends Channel.Tag<Orders>()("shop/Orders") {}
+ *
+ * const OrdersInMemory = Channel.layerStored(Orders, "memory")
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerStored = <Self, Name extends string, M extends Message.AnyClass>(
+  tag: TagClass<Self, Name, M>,
+  store: string
+): Layer.Layer<Self> => Layer.succeed(tag, { [TypeId]: TypeId, _tag: "Stored", name: tag.channelName, store })
+
+/**
+ * Keeps the channel's messages in memory, with the memory `MessageStore`. Nothing survives the process.
+ *
+ * @example
+ * ```ts
+ * import { Channel } from "@holdfast/core"
+ *
+ * class Orders extends Channel.Tag<Orders>()("shop/Orders") {}
+ *
+ * const OrdersInMemory = Channel.layerMemory(Orders)
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerMemory = <Self, Name extends string, M extends Message.AnyClass>(
+  tag: TagClass<Self, Name, M>
+): Layer.Layer<Self> => layerStored(tag, "memory")
+
+/**
+ * Sends and takes through a broker's driver. A message leaves just before its unit commits, so it is never lost, but
+ * exists although nothing was written when that commit then fails.
+ *
+ * @example
+ * ```ts
+ * import { Channel } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Audit extends Channel.Tag<Audit>()("shop/Audit") {}
+ *
+ * const AuditLive = Channel.layerDirect(Audit, {
+ *   send: (messages) => Effect.log(`${messages.length} sent`),
+ *   claim: () => Effect.succeed([]),
+ *   renew: () => Effect.succeed([]),
+ *   acknowledge: () => Effect.void,
+ *   release: () => Effect.void,
+ *   wake: (atMost) => Effect.sleep(atMost)
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerDirect = <Self, Name extends string, M extends Message.AnyClass>(
+  tag: TagClass<Self, Name, M>,
+  driver: Driver
+): Layer.Layer<Self> => Layer.succeed(tag, { [TypeId]: TypeId, _tag: "Direct", name: tag.channelName, driver })

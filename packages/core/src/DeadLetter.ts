@@ -1,0 +1,72 @@
+/**
+ * Messages that were given up, with their bytes, their cause and the history of their attempts. They wait for a
+ * person: to be replayed to the handler that failed, or deleted.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { type DeadLetterRow, type Filter, MessageStore } from "./MessageStore.ts"
+import type { MessagingError } from "./MessagingError.ts"
+
+/**
+ * The dead letters.
+ *
+ * @example
+ * ```ts
+ * import { DeadLetter } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const replayMails = Effect.gen(function* () {
+ *   const deadLetter = yield* DeadLetter.DeadLetter
+ *   const letters = yield* deadLetter.list({ endpoint: "SendConfirmation" })
+ *   return yield* deadLetter.replay(letters.map((letter) => letter.key))
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class DeadLetter extends Context.Tag("@holdfast/core/DeadLetter")<
+  DeadLetter,
+  {
+    /** Newest first, 100 unless `limit` says otherwise. */
+    readonly list: (filter?: Filter) => Effect.Effect<ReadonlyArray<DeadLetterRow>, MessagingError>
+    readonly count: (filter?: Filter) => Effect.Effect<number, MessagingError>
+    /**
+     * Puts dead letters back to the handler that failed, and to no other, in one transaction: each is replayed once,
+     * whoever asks. Attempts count from one again, and the header `replayedAt` tells handlers. Answers how many were
+     * still there.
+     */
+    readonly replay: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
+    /** Forgets dead letters. Answers how many were still there. */
+    readonly remove: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
+  }
+>() {}
+
+/**
+ * The dead letters of the message store.
+ *
+ * @example
+ * ```ts
+ * import { DeadLetter, MessageStore } from "@holdfast/core"
+ * import { Layer } from "effect"
+ *
+ * const DeadLetters = DeadLetter.layer.pipe(Layer.provide(MessageStore.layerMemory))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<DeadLetter, never, MessageStore> = Layer.effect(
+  DeadLetter,
+  Effect.map(MessageStore, (store) =>
+    DeadLetter.of({
+      list: (filter) => store.deadLetters(filter ?? {}),
+      count: (filter) => store.countDeadLetters(filter ?? {}),
+      replay: store.replay,
+      remove: store.deleteDeadLetters
+    })
+  )
+)

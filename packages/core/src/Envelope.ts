@@ -1,0 +1,68 @@
+/**
+ * A message in transit: its encoded payload and what travels with it.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+
+/**
+ * One try that did not succeed: when, by the store's clock in milliseconds, and why.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Failure {
+  readonly at: number
+  readonly error: string
+}
+
+/**
+ * What is known of a message besides its payload.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Metadata {
+  /** Identity of the message (a UUIDv7) over all hops, retries and replays; copies for several handlers share it. */
+  readonly id: string
+  /** The wire name of the message. */
+  readonly tag: string
+  /** The durable name of the handler this copy is meant for. */
+  readonly endpoint: string
+  /** 1 the first time; failures and lost workers count, releases do not. */
+  readonly attempt: number
+  /** Correlation, causation, timestamp, tenant, trace context and the user's own: see `Headers`. */
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/**
+ * A message as a channel carries it and a store keeps it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Envelope extends Metadata {
+  /** The encoded message as JSON text, byte for byte as it was sent. */
+  readonly payload: string
+  /** The tries that failed, oldest first: what durable retries count from, and the history of a dead letter. */
+  readonly failures: ReadonlyArray<Failure>
+}
+
+/**
+ * The message now being handled: provided to every handler, absent elsewhere.
+ *
+ * @example
+ * ```ts
+ * import { Envelope } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const attempt = Effect.map(Envelope.CurrentEnvelope, (envelope) => envelope.attempt)
+ * ```
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class CurrentEnvelope extends Context.Tag("@holdfast/core/Envelope/CurrentEnvelope")<
+  CurrentEnvelope,
+  Metadata
+>() {}

@@ -1,0 +1,126 @@
+/**
+ * Publishes events to all who handle them.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { type Entry, HandlerRegistry } from "./HandlerRegistry.ts"
+import type { UserHeaders } from "./Headers.ts"
+import { type Bus, encode, enqueue, handleNow, inUnit, makeMetadata, sendDue } from "./internal/dispatch.ts"
+import type * as Message from "./Message.ts"
+import type { When } from "./MessageScheduler.ts"
+import { MessageStore } from "./MessageStore.ts"
+import type { MessagingError } from "./MessagingError.ts"
+import { UnitOfWork } from "./UnitOfWork.ts"
+
+/**
+ * The event bus.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class EventBus extends Context.Tag("@holdfast/core/EventBus")<
+  EventBus,
+  {
+    readonly publish: (
+      event: Message.Message<"Event", string, any, any>,
+      options?: PublishOptions
+    ) => Effect.Effect<void, MessagingError>
+  }
+>() {}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface PublishOptions {
+  readonly headers?: UserHeaders | undefined
+  /** Holds the copies of asynchronous handlers back. Wins over the delay of a handler. */
+  readonly delay?: When | undefined
+  /** Copies with a higher priority are taken first. 0 unless given. */
+  readonly priority?: number | undefined
+}
+
+/**
+ * Publishes an event. Each synchronous handler runs now, in registration order, in a scope of its own inside the
+ * publisher's unit of work; each asynchronous one gets a copy, in the same unit, visible once it commits.
+ *
+ * Copies go to the handlers known in this process and to every subscription that a consumer anywhere has left in the
+ * store, so that no copy is lost while old and new processes run side by side. All copies share the message's id.
+ *
+ * @example
+ * ```ts
+ * import { EventBus, Message } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * class OrderPlaced extends Message.Event<OrderPlaced>()("OrderPlaced", { payload: { orderId: Schema.String } }) {}
+ *
+ * const placed = EventBus.publish(new OrderPlaced({ orderId: "A1" }), { headers: { tenant: "acme" } })
+ * ```
+ *
+ * @since 0.1.0
+ * @category publishing
+ */
+export const publish = (
+  event: Message.Message<"Event", string, any, any>,
+  options?: PublishOptions
+): Effect.Effect<void, MessagingError, EventBus> => Effect.flatMap(EventBus, (bus) => bus.publish(event, options))
+
+/**
+ * The event bus over the registered handlers and the store's subscriptions.
+ *
+ * @example
+ * ```ts
+ * import { EventBus, HandlerRegistry, MessageStore } from "@holdfast/core"
+ * import { Layer } from "effect"
+ *
+ * const Events = EventBus.layer.pipe(Layer.provide([HandlerRegistry.layer, MessageStore.layerMemory]))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<EventBus, never, HandlerRegistry | MessageStore> = Layer.effect(
+  EventBus,
+  Effect.zipWith(MessageStore, HandlerRegistry, (store, registry) => {
+    const bus: Bus = { store, registry }
+    return EventBus.of({
+      publish: (event, options) =>
+        inUnit(store, publishInUnit(bus, event, options)).pipe(
+          Effect.withSpan(`publish ${event._tag}`, { captureStackTrace: false })
+        ) as Effect.Effect<void, MessagingError>
+    })
+  })
+)
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+const publishInUnit = (bus: Bus, event: Message.Any, options: PublishOptions | undefined) =>
+  Effect.gen(function* () {
+    const unit = yield* UnitOfWork
+    const metadata = yield* makeMetadata(event._tag, "", options?.headers)
+    const observe = bus.registry.observe
+    if (observe !== undefined) {
+      yield* unit.stageAfterCommit(
+        Effect.sync(() => observe({ _tag: "Published", message: event, envelope: metadata }))
+      )
+    }
+    const entries = bus.registry.byEvent(event._tag)
+    for (const entry of entries) {
+      if (entry.route === undefined) yield* handleNow(bus, entry, event, { ...metadata, endpoint: entry.name })
+    }
+    const routed = entries.filter((entry) => entry.route !== undefined)
+    const payload = yield* encode(event, entries[0])
+    for (const entry of routed) yield* enqueue(bus, entry, entry.route!, event, metadata, payload, options)
+    yield* unit.stage({
+      _tag: "Publish",
+      envelope: { ...metadata, payload, failures: [] },
+      priority: options?.priority ?? 0,
+      due: sendDue(options),
+      except: entries.map((entry: Entry) => entry.name)
+    })
+  })

@@ -1,0 +1,143 @@
+/**
+ * What is handled in this process, and where the rest is handled. Buses, consumers and tools look here.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Schedule from "effect/Schedule"
+import type { Channel, Policy } from "./Channel.ts"
+import type { Metadata } from "./Envelope.ts"
+import { Observer } from "./internal/observer.ts"
+import type * as Message from "./Message.ts"
+import type { Due } from "./MessageStore.ts"
+
+/**
+ * How an endpoint is reached through a channel.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Route {
+  readonly channel: Channel
+  readonly policy: Policy
+  /** When the handler wants this message. */
+  readonly delay: ((message: any) => Due | undefined) | undefined
+  /** Durable retries. */
+  readonly retry: Schedule.Schedule<any, any, never> | undefined
+}
+
+/**
+ * A handler with everything it needs already provided; or, with `local` false, only its routing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Entry {
+  readonly name: string
+  readonly local: boolean
+  readonly messages: ReadonlyArray<Message.AnyClass>
+  /** Messages only the runtime sends to it: the timeouts of a saga. */
+  readonly internal: ReadonlyArray<Message.AnyClass>
+  readonly route: Route | undefined
+  /** Retries in place. */
+  readonly retry: Schedule.Schedule<any, any, never> | undefined
+  /** Runs the handler in the unit of work that the fiber is in. */
+  readonly handle: (message: any, envelope: Metadata) => Effect.Effect<unknown, unknown>
+  readonly encode: (message: any) => Effect.Effect<unknown, unknown>
+  readonly decode: (tag: string, payload: unknown) => Effect.Effect<any, unknown>
+  /** Checks an answer against the message's schema. */
+  readonly validate: ((answer: unknown) => Effect.Effect<void, unknown>) | undefined
+}
+
+/**
+ * The registry.
+ *
+ * @example
+ * ```ts
+ * import { HandlerRegistry } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const endpoints = Effect.map(HandlerRegistry.HandlerRegistry, (registry) => registry.all().map((entry) => entry.name))
+ * ```
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class HandlerRegistry extends Context.Tag("@holdfast/core/HandlerRegistry")<
+  HandlerRegistry,
+  {
+    /** Dies, with a sentence, on two handlers of one command or name, and on two messages of one tag. */
+    readonly add: (entry: Entry) => Effect.Effect<void>
+    /** The one handler of a command or query. */
+    readonly byTag: (tag: string) => Entry | undefined
+    /** All handlers of an event. */
+    readonly byEvent: (tag: string) => ReadonlyArray<Entry>
+    readonly byName: (name: string) => Entry | undefined
+    readonly all: () => ReadonlyArray<Entry>
+    /** Counts what this process's consumers may handle at once; answers the sum. */
+    readonly reserve: (concurrency: number) => number
+    /** @internal */
+    readonly observe: (typeof Observer)["Service"]["observe"]
+  }
+>() {}
+
+/**
+ * An empty registry, one for each process.
+ *
+ * @example
+ * ```ts
+ * import { HandlerRegistry } from "@holdfast/core"
+ *
+ * const registry = HandlerRegistry.layer
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
+  HandlerRegistry,
+  Effect.map(Observer, (observer) => {
+    const byName = new Map<string, Entry>()
+    const byTag = new Map<string, Entry>()
+    const byEvent = new Map<string, Array<Entry>>()
+    const classes = new Map<string, Message.AnyClass>()
+    let reserved = 0
+    const problem = (entry: Entry): string | undefined => {
+      if (byName.has(entry.name))
+        return `Two handlers are named "${entry.name}": names are durable, so each has its own`
+      for (const message of entry.messages) {
+        const known = classes.get(message._tag)
+        if (known !== undefined && known !== message) {
+          return `Two messages have the tag "${message._tag}": it is their wire name, so each has its own`
+        }
+        if (message.kind !== "Event" && byTag.has(message._tag)) {
+          return `${message._tag} has two handlers: a ${message.kind.toLowerCase()} has exactly one`
+        }
+      }
+      return undefined
+    }
+    const insert = (entry: Entry) => {
+      byName.set(entry.name, entry)
+      for (const message of entry.messages) {
+        classes.set(message._tag, message)
+        if (message.kind !== "Event") byTag.set(message._tag, entry)
+        else byEvent.set(message._tag, [...(byEvent.get(message._tag) ?? []), entry])
+      }
+    }
+    return HandlerRegistry.of({
+      add: (entry) =>
+        Effect.suspend(() => {
+          const sentence = problem(entry)
+          return sentence === undefined ? Effect.sync(() => insert(entry)) : Effect.dieMessage(sentence)
+        }),
+      byTag: (tag) => byTag.get(tag),
+      byEvent: (tag) => byEvent.get(tag) ?? [],
+      byName: (name) => byName.get(name),
+      all: () => [...byName.values()],
+      reserve: (concurrency) => (reserved += concurrency),
+      observe: observer.observe
+    })
+  })
+)

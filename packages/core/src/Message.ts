@@ -1,0 +1,265 @@
+/**
+ * Commands, queries and events, defined as `Schema` classes.
+ *
+ * A message class is at once the type of its instances, the schema that stores and reads them, and a payload for
+ * `HttpApi` and `Rpc`. Its tag is the durable wire name: unique in the system, never renamed.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import type { Covariant } from "effect/Types"
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export const TypeId: TypeId = "~@holdfast/core/Message"
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export type TypeId = "~@holdfast/core/Message"
+
+/**
+ * What a message asks of the system: a command wants one thing done, a query wants an answer, an event states a fact.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Kind = "Command" | "Query" | "Event"
+
+/**
+ * A message instance. `A` and `E` are what handling it may yield.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Message<out K extends Kind, out Tag extends string, out A, out E> {
+  readonly _tag: Tag
+  readonly [TypeId]: {
+    readonly kind: K
+    readonly _A: Covariant<A>
+    readonly _E: Covariant<E>
+  }
+}
+
+/**
+ * Any message instance.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Any extends Message<Kind, string, any, any> {}
+
+/**
+ * What handling the message answers.
+ *
+ * @since 0.1.0
+ * @category type-level
+ */
+export type Success<M> = M extends Message<infer _K, infer _Tag, infer A, infer _E> ? A : never
+
+/**
+ * The errors the message declares.
+ *
+ * @since 0.1.0
+ * @category type-level
+ */
+export type Error<M> = M extends Message<infer _K, infer _Tag, infer _A, infer E> ? E : never
+
+/**
+ * The class of a message: its `Schema`, its tag, the schemas of its reply, and its payload as an untagged struct.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Class<
+  Self,
+  K extends Kind,
+  Tag extends string,
+  Payload extends Schema.Struct.Fields,
+  Success extends Schema.Schema.Any,
+  Failure extends Schema.Schema.All
+> extends Schema.Class<
+    Self,
+    { readonly _tag: Schema.tag<Tag> } & Payload,
+    Schema.Struct.Encoded<{ readonly _tag: Schema.tag<Tag> } & Payload>,
+    Schema.Struct.Context<Payload>,
+    Schema.Struct.Constructor<Payload>,
+    Message<K, Tag, Success["Type"], Failure["Type"]>,
+    {}
+  > {
+  readonly kind: K
+  readonly _tag: Tag
+  readonly payload: Schema.Struct<Payload>
+  readonly success: Success
+  readonly error: Failure
+}
+
+/**
+ * Any message class.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AnyClass extends Schema.Schema.Any {
+  readonly kind: Kind
+  readonly _tag: string
+  readonly success: Schema.Schema.Any
+  readonly error: Schema.Schema.All
+}
+
+/**
+ * Any command class.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AnyCommand extends AnyClass {
+  readonly kind: "Command"
+}
+
+/**
+ * Any query class.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AnyQuery extends AnyClass {
+  readonly kind: "Query"
+}
+
+/**
+ * Any event class.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AnyEvent extends AnyClass {
+  readonly kind: "Event"
+}
+
+type MissingSelf<Name extends string> =
+  `Missing \`Self\` generic - use \`class Self extends Message.${Name}<Self>()("Tag", { ... }) {}\``
+
+/**
+ * Defines a command: an order to do one thing, handled by exactly one handler, which may refuse it with a declared
+ * error. A command that declares an answer or an error is handled while its sender waits; one that declares neither
+ * may also travel a channel.
+ *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * class OutOfStock extends Schema.TaggedError<OutOfStock>()("OutOfStock", { orderId: Schema.String }) {}
+ *
+ * class PlaceOrder extends Message.Command<PlaceOrder>()("PlaceOrder", {
+ *   payload: { orderId: Schema.String, total: Schema.Number },
+ *   error: OutOfStock
+ * }) {}
+ *
+ * const order = new PlaceOrder({ orderId: "A1", total: 30 })
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const Command =
+  <Self = never>() =>
+  <
+    const Tag extends string,
+    Payload extends Schema.Struct.Fields = {},
+    Success extends Schema.Schema.Any = typeof Schema.Void,
+    Failure extends Schema.Schema.All = typeof Schema.Never
+  >(
+    tag: Tag,
+    options?: {
+      readonly payload?: Payload
+      readonly success?: Success
+      readonly error?: Failure
+    }
+  ): [Self] extends [never] ? MissingSelf<"Command"> : Class<Self, "Command", Tag, Payload, Success, Failure> =>
+    makeClass("Command", tag, options) as any
+
+/**
+ * Defines a query: a question that changes nothing, answered by exactly one handler while its sender waits.
+ *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * class GetTotal extends Message.Query<GetTotal>()("GetTotal", {
+ *   payload: { orderId: Schema.String },
+ *   success: Schema.Number
+ * }) {}
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const Query =
+  <Self = never>() =>
+  <
+    const Tag extends string,
+    Success extends Schema.Schema.Any,
+    Payload extends Schema.Struct.Fields = {},
+    Failure extends Schema.Schema.All = typeof Schema.Never
+  >(
+    tag: Tag,
+    options: {
+      readonly payload?: Payload
+      readonly success: Success
+      readonly error?: Failure
+    }
+  ): [Self] extends [never] ? MissingSelf<"Query"> : Class<Self, "Query", Tag, Payload, Success, Failure> =>
+    makeClass("Query", tag, options) as any
+
+/**
+ * Defines an event: a fact that happened, with any number of handlers. It cannot be refused, so it declares no error.
+ *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * class OrderPlaced extends Message.Event<OrderPlaced>()("OrderPlaced", { payload: { orderId: Schema.String } }) {}
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const Event =
+  <Self = never>() =>
+  <const Tag extends string, Payload extends Schema.Struct.Fields = {}>(
+    tag: Tag,
+    options?: { readonly payload?: Payload }
+  ): [Self] extends [never]
+    ? MissingSelf<"Event">
+    : Class<Self, "Event", Tag, Payload, typeof Schema.Void, typeof Schema.Never> =>
+    makeClass("Event", tag, options) as any
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+const makeClass = (
+  kind: Kind,
+  tag: string,
+  options?: {
+    readonly payload?: Schema.Struct.Fields
+    readonly success?: Schema.Schema.Any
+    readonly error?: Schema.Schema.All
+  }
+) =>
+  class extends Schema.TaggedClass<any>()(tag, options?.payload ?? {}) {
+    static readonly kind = kind
+    static readonly payload = Schema.Struct(options?.payload ?? {})
+    static readonly success = options?.success ?? Schema.Void
+    static readonly error = options?.error ?? Schema.Never
+    get [TypeId]() {
+      return { kind }
+    }
+  }

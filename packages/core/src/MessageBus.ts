@@ -1,0 +1,70 @@
+/**
+ * The three buses and the registry behind them.
+ *
+ * @since 0.1.0
+ */
+import * as Layer from "effect/Layer"
+import * as CommandBus from "./CommandBus.ts"
+import * as DeadLetter from "./DeadLetter.ts"
+import * as Deduplication from "./Deduplication.ts"
+import * as EventBus from "./EventBus.ts"
+import * as HandlerRegistry from "./HandlerRegistry.ts"
+import * as MessageScheduler from "./MessageScheduler.ts"
+import * as MessageStore from "./MessageStore.ts"
+import * as QueryBus from "./QueryBus.ts"
+
+/**
+ * The command, query and event bus with the registry they share, over a message store.
+ *
+ * @example
+ * ```ts
+ * import { MessageBus, MessageStore } from "@holdfast/core"
+ * import { Layer } from "effect"
+ *
+ * const Messaging = MessageBus.layer.pipe(Layer.provideMerge(MessageStore.layerMemory))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<
+  CommandBus.CommandBus | QueryBus.QueryBus | EventBus.EventBus | HandlerRegistry.HandlerRegistry,
+  never,
+  MessageStore.MessageStore
+> = Layer.mergeAll(CommandBus.layer, QueryBus.layer, EventBus.layer).pipe(Layer.provideMerge(HandlerRegistry.layer))
+
+/**
+ * The buses over a store in memory, with its scheduler, dead letters and deduplication: enough for a program that
+ * needs nothing to survive it.
+ *
+ * @example
+ * ```ts
+ * import { CommandBus, Handler, Message, MessageBus } from "@holdfast/core"
+ * import { Effect, Layer, Schema } from "effect"
+ *
+ * class Greet extends Message.Command<Greet>()("Greet", { payload: { name: Schema.String } }) {}
+ *
+ * const greet = Handler.command(Greet, ({ name }) => Effect.log(`Hello, ${name}`))
+ *
+ * Effect.runPromise(
+ *   CommandBus.send(new Greet({ name: "Ada" })).pipe(
+ *     Effect.provide(Handler.layer(greet).pipe(Layer.provideMerge(MessageBus.layerMemory)))
+ *   )
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerMemory: Layer.Layer<
+  | CommandBus.CommandBus
+  | QueryBus.QueryBus
+  | EventBus.EventBus
+  | HandlerRegistry.HandlerRegistry
+  | MessageStore.MessageStore
+  | MessageScheduler.MessageScheduler
+  | DeadLetter.DeadLetter
+  | Deduplication.Deduplication
+> = Layer.mergeAll(layer, MessageScheduler.layer, DeadLetter.layer, Deduplication.layer).pipe(
+  Layer.provideMerge(MessageStore.layerMemory)
+)

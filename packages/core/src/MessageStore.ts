@@ -1,0 +1,462 @@
+/**
+ * Where everything durable is kept. What one unit of work does is a list of plain records; the store commits lists of
+ * units. Saga state, dead letters, timers and the rest are views over this one service, so that no composition of
+ * layers can lose atomicity.
+ *
+ * The interface speaks plain JSON: a database implements it without seeing a single message type.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
+import type { Envelope, Failure } from "./Envelope.ts"
+import * as memory from "./internal/memoryStore.ts"
+import type { MessagingError } from "./MessagingError.ts"
+
+/**
+ * When a message becomes available: after a while, or at an instant (milliseconds since 1970), both by the store's
+ * clock.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Due =
+  | { readonly _tag: "After"; readonly millis: number }
+  | { readonly _tag: "At"; readonly epochMillis: number }
+
+/**
+ * A timer's name. Arming a timer again replaces it; `owner` groups the timers that end together.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Timer {
+  readonly owner: string
+  readonly name: string
+}
+
+/**
+ * A consumer's claim on one message: `token` is the fence, and rises with every claim.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Lease {
+  readonly channel: string
+  readonly key: string
+  readonly token: string
+}
+
+/**
+ * A claimed message. `claimedAt` and `dueAt` are by the store's clock.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Delivery {
+  readonly lease: Lease
+  readonly envelope: Envelope
+  readonly claimedAt: number
+  /** When the message became available. */
+  readonly availableAt: number
+  /** How many consumers were lost while they had it. */
+  readonly crashes: number
+  /** The copy was made for a subscription whose handler the publisher did not know, so its delay is not applied yet. */
+  readonly undelayed: boolean
+}
+
+/**
+ * Why a message was given up.
+ *
+ * - `Exhausted`: the retries ended. - `Defect`: the handler died. - `Undecodable`: the payload does not fit the schema.
+ * - `Crashed`: its consumers were lost too often. - `UnknownEndpoint`: nobody in this system handles it any more.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ParkReason = "Exhausted" | "Defect" | "Undecodable" | "Crashed" | "UnknownEndpoint"
+
+/**
+ * What a unit of work writes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Write = Send | Publish | CancelTimer | Acknowledge | Retry | Park | SagaPut | Deduplicate | CompleteKey
+
+/**
+ * Puts a message on a stored channel; later when `due` says so, replacing an armed `timer` of that name.
+ *
+ * @since 0.1.0
+ * @category writes
+ */
+export interface Send {
+  readonly _tag: "Send"
+  readonly channel: string
+  readonly envelope: Envelope
+  readonly priority: number
+  readonly due: Due | undefined
+  readonly timer: Timer | undefined
+}
+
+/**
+ * Puts a copy of an event on the channel of every persisted subscription, except for the endpoints already served.
+ *
+ * @since 0.1.0
+ * @category writes
+ */
+export interface Publish {
+  readonly _tag: "Publish"
+  readonly envelope: Envelope
+  readonly priority: number
+  readonly due: Due | undefined
+  readonly except: ReadonlyArray<string>
+}
+
+/**
+ * Disarms one timer, or without a name all of its owner's.
+ *
+ * @since 0.1.0
+ * @category writes
+ */
+export interface CancelTimer {
+  readonly _tag: "CancelTimer"
+  readonly owner: string
+  readonly name: string | undefined
+}
+
+/**
+ * Removes a handled message. Fails the unit when the lease was lost.
+ *
+ * @since 0.1.0
+ * @category writes
+ */
+export interface Acknowledge {
+  readonly _tag: "Acknowledge"
+  readonly lease: Lease
+}
+
+/**
+ * Takes a message out of the ready ones until it is due again, with the history of its failures.
+ *
+ * @since 0.1.0
+ * @category writes
+ */
+export interface Retry {
+  readonly _tag: "Retry"
+  readonly lease: Lease
+  readonly failures: ReadonlyArray<Failure>
+  readonly afterMillis: number
+}
+
+/**
+ * Moves a message to the dead letters. Without a lease (a broker's message) the envelope itself is stored.
+ *
+ * @since 0.1.0
+ * @category writes
+ */
+export interface Park {
+  readonly _tag: "Park"
+  readonly channel: string
+  readonly lease: Lease | undefined
+  readonly envelope: Envelope
+  readonly reason: ParkReason
+  readonly error: string
+  readonly fingerprint: string
+}
+
+/**
+ * A saga's state. `version` is the one now written; the unit fails when the stored one is not `version - 1`.
+ *
+ * @since 0.1.0
+ * @category writes
+ */
+export interface SagaPut {
+  readonly _tag: "SagaPut"
+  readonly saga: string
+  readonly id: string
+  readonly version: number
+  readonly state: string
+  readonly completed: boolean
+  /** Name of each armed timer, and which arming of it counts. */
+  readonly timers: Readonly<Record<string, string>>
+}
+
+/**
+ * Remembers a key for a while. The unit fails when it is remembered already.
+ *
+ * @since 0.1.0
+ * @category writes
+ */
+export interface Deduplicate {
+  readonly _tag: "Deduplicate"
+  readonly key: string
+  readonly windowMillis: number
+}
+
+/**
+ * Stores the answer of an idempotent send. The unit fails when the key's claim was lost.
+ *
+ * @since 0.1.0
+ * @category writes
+ */
+export interface CompleteKey {
+  readonly _tag: "CompleteKey"
+  readonly key: string
+  readonly token: string
+  readonly result: string
+  readonly windowMillis: number
+}
+
+/**
+ * A stored saga.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SagaRow {
+  readonly saga: string
+  readonly id: string
+  readonly version: number
+  readonly state: string
+  readonly completed: boolean
+  readonly timers: Readonly<Record<string, string>>
+}
+
+/**
+ * A message that waits for its time.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Scheduled {
+  /** Names the row for `reschedule` and `cancelScheduled`. */
+  readonly key: string
+  readonly channel: string
+  readonly envelope: Envelope
+  readonly dueAt: number
+  readonly timer: Timer | undefined
+}
+
+/**
+ * A message that was given up, as it was.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DeadLetterRow {
+  readonly key: string
+  readonly channel: string
+  readonly envelope: Envelope
+  readonly reason: ParkReason
+  readonly error: string
+  readonly fingerprint: string
+  readonly parkedAt: number
+}
+
+/**
+ * Says which messages are meant; what is left out matches all.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Filter {
+  readonly channel?: string | undefined
+  readonly endpoint?: string | undefined
+  readonly tag?: string | undefined
+  /** The id of the message. */
+  readonly id?: string | undefined
+  readonly fingerprint?: string | undefined
+  /** 100 when left out. */
+  readonly limit?: number | undefined
+}
+
+/**
+ * That an endpoint on a channel wants an event.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Subscription {
+  readonly tag: string
+  readonly endpoint: string
+  readonly channel: string
+}
+
+/**
+ * What claiming an idempotency key gives: the right to do it, or what was answered before.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type KeyClaim =
+  | { readonly _tag: "Claimed"; readonly token: string }
+  | { readonly _tag: "Completed"; readonly result: string }
+
+/**
+ * One scope's share of a unit's transaction. Nothing is sent to the database before the scope's first statement.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TransactionScope {
+  /** The context for code in this scope: if it uses the store's own database, its SQL joins the transaction. */
+  readonly provide: (context: Context.Context<never>) => Context.Context<never>
+  /** The context for a query: joins the transaction only if it has begun. */
+  readonly provideQuery: (context: Context.Context<never>) => Context.Context<never>
+  /** A scope inside, whose SQL can be undone alone. Scopes that touch SQL run one at a time. */
+  readonly nested: () => TransactionScope
+  /** Ends a nested scope: keeps its SQL, or undoes it. Never fails: what cannot be undone cannot commit. */
+  readonly close: (keep: boolean) => Effect.Effect<void>
+}
+
+/**
+ * A unit's lazy transaction.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Transaction {
+  readonly root: TransactionScope
+  /** The unit runs inside the caller's own transaction: it can neither be re-run nor outlive it. */
+  readonly joined: boolean
+  /** Waits for the statement under way and refuses later ones. Answers whether there is SQL to commit. */
+  readonly finish: Effect.Effect<boolean>
+  /** Adds the writes, runs `beforeCommit`, and commits; on failure rolls back. Only if `finish` answered true. */
+  readonly commit: (
+    writes: ReadonlyArray<Write>,
+    beforeCommit: Effect.Effect<void, MessagingError>
+  ) => Effect.Effect<void, MessagingError>
+  /** Undoes all. Never fails. */
+  readonly rollback: Effect.Effect<void>
+}
+
+/**
+ * What a database implements.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Encoded {
+  /** Names the implementation: a stored channel says which one keeps it. */
+  readonly kind: string
+
+  /** The store's clock, in milliseconds: the only one that decides when something is due. */
+  readonly now: Effect.Effect<number, MessagingError>
+
+  /** How many handlers may use the database at once, where the store knows it: the size of the user's pool. */
+  readonly handlerConnections: number | undefined
+
+  /** Moves the store's clock. For tests: a store not opened for them refuses. */
+  readonly advance: (millis: number) => Effect.Effect<void, MessagingError>
+
+  /** Whether a failure is the database's fault, not the handler's. */
+  readonly isInfrastructure: (error: unknown) => boolean
+
+  /** Opens a unit's lazy transaction, or joins the one the caller has open. */
+  readonly begin: Effect.Effect<Transaction, MessagingError>
+
+  /** The context without what a unit added to it: SQL under it uses the pool and commits on its own. */
+  readonly outside: (context: Context.Context<never>) => Context.Context<never>
+
+  /**
+   * Commits units that have no SQL of their own, each whole or not at all, and answers in their order. One that fails
+   * does not disturb the others.
+   */
+  readonly commit: (
+    units: ReadonlyArray<ReadonlyArray<Write>>
+  ) => Effect.Effect<ReadonlyArray<Option.Option<MessagingError>>>
+
+  // -- consuming ---------------------------------------------------------------
+
+  /** Claims up to `limit` available messages: higher priority first, then oldest first. */
+  readonly claim: (options: {
+    readonly channel: string
+    readonly limit: number
+    readonly leaseMillis: number
+    readonly owner: string
+  }) => Effect.Effect<ReadonlyArray<Delivery>, MessagingError>
+
+  /** Extends leases that have not run out, and answers those that were lost. */
+  readonly renew: (
+    leases: ReadonlyArray<Lease>,
+    leaseMillis: number
+  ) => Effect.Effect<ReadonlyArray<Lease>, MessagingError>
+
+  /** Gives messages back after a while, without counting an attempt. Leases that were lost are left alone. */
+  readonly release: (leases: ReadonlyArray<Lease>, afterMillis: number) => Effect.Effect<void, MessagingError>
+
+  /**
+   * Completes when the channel may have something to claim: a hint that may come too often, and after `atMost`
+   * milliseconds comes anyway. One that is due sooner comes sooner.
+   */
+  readonly wake: (channel: string, atMost: number) => Effect.Effect<void>
+
+  // -- subscriptions -----------------------------------------------------------
+
+  /** Remembers subscriptions until they are removed. */
+  readonly subscribe: (subscriptions: ReadonlyArray<Subscription>) => Effect.Effect<void, MessagingError>
+  readonly unsubscribe: (endpoint: string) => Effect.Effect<void, MessagingError>
+  readonly subscriptions: Effect.Effect<ReadonlyArray<Subscription>, MessagingError>
+
+  // -- views -------------------------------------------------------------------
+
+  readonly loadSaga: (saga: string, id: string) => Effect.Effect<Option.Option<SagaRow>, MessagingError>
+
+  /** Which of the keys are remembered. */
+  readonly remembered: (keys: ReadonlyArray<string>) => Effect.Effect<ReadonlySet<string>, MessagingError>
+
+  /** Claims an idempotency key; while somebody else has it, waits for them to end or for their lease to run out. */
+  readonly claimKey: (key: string, leaseMillis: number) => Effect.Effect<KeyClaim, MessagingError>
+  /** Stores an answer outside of any unit: a declared error, whose unit was rolled back. */
+  readonly completeKey: (
+    key: string,
+    token: string,
+    result: string,
+    windowMillis: number
+  ) => Effect.Effect<void, MessagingError>
+  /** Gives a claim up, so that the send can be tried again. */
+  readonly releaseKey: (key: string, token: string) => Effect.Effect<void, MessagingError>
+
+  readonly scheduled: (filter: Filter) => Effect.Effect<ReadonlyArray<Scheduled>, MessagingError>
+  /** Moves a scheduled message. Answers whether it was still there. */
+  readonly reschedule: (key: string, due: Due) => Effect.Effect<boolean, MessagingError>
+  readonly cancelScheduled: (key: string) => Effect.Effect<boolean, MessagingError>
+
+  readonly deadLetters: (filter: Filter) => Effect.Effect<ReadonlyArray<DeadLetterRow>, MessagingError>
+  readonly countDeadLetters: (filter: Filter) => Effect.Effect<number, MessagingError>
+  /** Puts dead letters back to the handlers that failed, in one transaction. Answers how many were still there. */
+  readonly replay: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
+  readonly deleteDeadLetters: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
+
+  /** How many messages wait on the channel, ready or claimed, and how many for their time. */
+  readonly depth: (
+    channel: string
+  ) => Effect.Effect<{ readonly ready: number; readonly scheduled: number }, MessagingError>
+}
+
+/**
+ * The service.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class MessageStore extends Context.Tag("@holdfast/core/MessageStore")<MessageStore, Encoded>() {}
+
+/**
+ * Keeps everything in this process, by the process's clock. For tests and first programs: nothing survives the layer.
+ *
+ * @example
+ * ```ts
+ * import { MessageBus, MessageStore } from "@holdfast/core"
+ * import { Layer } from "effect"
+ *
+ * const Messaging = MessageBus.layer.pipe(Layer.provideMerge(MessageStore.layerMemory))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerMemory: Layer.Layer<MessageStore> = Layer.effect(MessageStore, memory.make)

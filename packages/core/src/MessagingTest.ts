@@ -1,0 +1,295 @@
+/**
+ * Everything messaging needs, in memory, under a virtual clock, with a log of what happened. Tests swap layers: the
+ * handlers are the ones that run in production.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as TestClock from "effect/TestClock"
+import type { Channel, Policy } from "./Channel.ts"
+import type { CommandBus } from "./CommandBus.ts"
+import * as DeadLetter from "./DeadLetter.ts"
+import * as Deduplication from "./Deduplication.ts"
+import type { EventBus } from "./EventBus.ts"
+import { HandlerRegistry } from "./HandlerRegistry.ts"
+import * as consumer from "./internal/consumer.ts"
+import { type Observation, Observer } from "./internal/observer.ts"
+import type * as Message from "./Message.ts"
+import * as MessageBus from "./MessageBus.ts"
+import * as MessageScheduler from "./MessageScheduler.ts"
+import * as MessageStore from "./MessageStore.ts"
+import type { MessagingError } from "./MessagingError.ts"
+import type { QueryBus } from "./QueryBus.ts"
+import * as SagaStore from "./SagaStore.ts"
+
+/**
+ * One thing that happened. What a unit of work sent is logged once it has committed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Entry = Observation
+
+/**
+ * What happened so far, in order.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class MessageLog extends Context.Tag("@holdfast/core/MessagingTest/MessageLog")<
+  MessageLog,
+  {
+    readonly entries: () => ReadonlyArray<Entry>
+    readonly clear: () => void
+  }
+>() {}
+
+/**
+ * What `MessagingTest.layer` provides.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Messaging =
+  | CommandBus
+  | QueryBus
+  | EventBus
+  | HandlerRegistry
+  | MessageScheduler.MessageScheduler
+  | DeadLetter.DeadLetter
+  | Deduplication.Deduplication
+  | SagaStore.SagaStore
+  | MessageLog
+
+/**
+ * The buses, scheduler, dead letters, deduplication, sagas and the log over a message store of your choice: to run a
+ * test's handlers on a real database.
+ *
+ * @example
+ * ```ts
+ * import { MessageStore, MessagingTest } from "@holdfast/core"
+ * import { Layer } from "effect"
+ *
+ * const Testing = MessagingTest.layerStore.pipe(Layer.provideMerge(MessageStore.layerMemory))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerStore: Layer.Layer<Messaging, never, MessageStore.MessageStore> = Layer.unwrapEffect(
+  Effect.sync(() => {
+    const entries: Array<Entry> = []
+    const log = Layer.succeed(MessageLog, {
+      entries: () => [...entries],
+      clear: () => void entries.splice(0)
+    })
+    const observer = Layer.succeed(Observer, { observe: (entry) => void entries.push(entry) })
+    return Layer.mergeAll(
+      MessageBus.layer.pipe(Layer.provide(observer)),
+      MessageScheduler.layer,
+      DeadLetter.layer,
+      Deduplication.layer,
+      SagaStore.layer,
+      log
+    )
+  })
+)
+
+/**
+ * Everything in memory. Time is the `Clock`'s, so under a `TestClock` a timeout of a day is one line.
+ *
+ * @example
+ * ```ts
+ * import { Channel, EventBus, Handler, Message, MessagingTest } from "@holdfast/core"
+ * import { it } from "@effect/vitest"
+ * import { Effect, Layer } from "effect"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ * class Ticks extends Channel.Tag<Ticks>()("Ticks", { messages: [Tick] }) {}
+ *
+ * const onTick = Handler.event(Tick, { name: "OnTick", handle: () => Effect.void }).pipe(
+ *   Handler.asynchronous(Ticks),
+ *   Handler.delay("24 hours")
+ * )
+ *
+ * const Live = Handler.layer(onTick).pipe(
+ *   Layer.provideMerge(MessagingTest.layer),
+ *   Layer.provideMerge(Channel.layerMemory(Ticks))
+ * )
+ *
+ * it.effect("ticks a day later", () =>
+ *   Effect.gen(function* () {
+ *     yield* EventBus.publish(new Tick({}))
+ *     yield* MessagingTest.advance("24 hours")
+ *     const handled = yield* MessagingTest.handled(Tick) // one
+ *   }).pipe(Effect.provide(Live)))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Messaging | MessageStore.MessageStore> = layerStore.pipe(
+  Layer.provideMerge(MessageStore.layerMemory)
+)
+
+/**
+ * Handles everything that is waiting now, on all channels with handlers here, until nothing is. Answers how many
+ * messages that was.
+ *
+ * @example
+ * ```ts
+ * import { MessagingTest } from "@holdfast/core"
+ *
+ * const handled = MessagingTest.drain
+ * ```
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const drain: Effect.Effect<number, MessagingError, HandlerRegistry | MessageStore.MessageStore> = Effect.gen(
+  function* () {
+    const store = yield* MessageStore.MessageStore
+    const registry = yield* HandlerRegistry
+    let total = 0
+    while (true) {
+      let handled = 0
+      for (const [channel, policy] of channels(registry)) {
+        const options = { leaseMillis: 10_000, owner: "test" }
+        handled += yield* consumer.drain(consumer.make(store, registry, channel, policy, options))
+      }
+      if (handled === 0) return total
+      total += handled
+    }
+  }
+)
+
+/**
+ * Lets time pass: moves the `TestClock` and the store's clock together, stopping at each moment at which a message
+ * becomes due, and handles what is waiting there. Answers how many messages that was.
+ *
+ * @example
+ * ```ts
+ * import { MessagingTest } from "@holdfast/core"
+ *
+ * const nextDay = MessagingTest.advance("24 hours")
+ * ```
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const advance = (
+  duration: Duration.DurationInput
+): Effect.Effect<number, MessagingError, HandlerRegistry | MessageStore.MessageStore> =>
+  Effect.gen(function* () {
+    const store = yield* MessageStore.MessageStore
+    const registry = yield* HandlerRegistry
+    let left = Duration.toMillis(duration)
+    let handled = yield* drain
+    while (true) {
+      const now = yield* store.now
+      const dues = yield* Effect.forEach(channels(registry), ([channel]) =>
+        store.scheduled({ channel: channel.name, limit: 1 })
+      )
+      const next = Math.min(...dues.flat().map((scheduled) => Math.max(0, Math.ceil(scheduled.dueAt - now))))
+      const step = Math.min(left, next)
+      yield* store.advance(step)
+      yield* TestClock.adjust(step)
+      handled += yield* drain
+      left -= step
+      if (left <= 0) return handled
+    }
+  })
+
+/**
+ * Everything that happened, in order.
+ *
+ * @example
+ * ```ts
+ * import { MessagingTest } from "@holdfast/core"
+ *
+ * const log = MessagingTest.log
+ * ```
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const log: Effect.Effect<ReadonlyArray<Entry>, never, MessageLog> = Effect.map(MessageLog, (_) => _.entries())
+
+/**
+ * The messages of a class that were sent to a channel, one for each handler, in order.
+ *
+ * @example
+ * ```ts
+ * import { Message, MessagingTest } from "@holdfast/core"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ *
+ * const ticks = MessagingTest.sent(Tick) // Effect<ReadonlyArray<Tick>, never, MessageLog>
+ * ```
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const sent = <M extends Message.AnyClass>(
+  message: M
+): Effect.Effect<ReadonlyArray<M["Type"]>, never, MessageLog> => messagesOf(message, "Sent")
+
+/**
+ * The events of a class that were published, in order.
+ *
+ * @example
+ * ```ts
+ * import { Message, MessagingTest } from "@holdfast/core"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ *
+ * const ticks = MessagingTest.published(Tick)
+ * ```
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const published = <M extends Message.AnyEvent>(
+  message: M
+): Effect.Effect<ReadonlyArray<M["Type"]>, never, MessageLog> => messagesOf(message, "Published")
+
+/**
+ * The messages of a class that were handled, one for each handler, in order.
+ *
+ * @example
+ * ```ts
+ * import { Message, MessagingTest } from "@holdfast/core"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ *
+ * const ticks = MessagingTest.handled(Tick)
+ * ```
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const handled = <M extends Message.AnyClass>(
+  message: M
+): Effect.Effect<ReadonlyArray<M["Type"]>, never, MessageLog> => messagesOf(message, "Handled")
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+const channels = (registry: HandlerRegistry["Type"]): ReadonlyArray<readonly [Channel, Policy]> => {
+  const byName = new Map<string, readonly [Channel, Policy]>()
+  for (const { local, route } of registry.all()) {
+    if (local && route !== undefined) byName.set(route.channel.name, [route.channel, route.policy])
+  }
+  return [...byName.values()]
+}
+
+const messagesOf = <M extends Message.AnyClass>(message: M, tag: "Sent" | "Published" | "Handled") =>
+  Effect.map(log, (entries) =>
+    entries.flatMap((entry) =>
+      entry._tag === tag && entry.envelope.tag === message._tag ? [entry.message as M["Type"]] : []
+    )
+  )

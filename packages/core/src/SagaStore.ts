@@ -1,0 +1,65 @@
+/**
+ * Where sagas remember.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { MessageStore, type SagaPut, type SagaRow } from "./MessageStore.ts"
+import type { MessagingError } from "./MessagingError.ts"
+import { UnitOfWork } from "./UnitOfWork.ts"
+
+/**
+ * The states of sagas. Writes are staged on the unit of work, so a saga's state, the messages it sent and the
+ * acknowledgement of the message that moved it are one.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class SagaStore extends Context.Tag("@holdfast/core/SagaStore")<
+  SagaStore,
+  {
+    /** The state as this unit of work sees it: what it staged itself, else what is stored. */
+    readonly load: (saga: string, id: string) => Effect.Effect<Option.Option<SagaRow>, MessagingError>
+    /** Stages a state. The unit fails and is run again if somebody else moved the saga meanwhile. */
+    readonly put: (row: SagaRow) => Effect.Effect<void>
+  }
+>() {}
+
+/**
+ * Saga states of the message store.
+ *
+ * @example
+ * ```ts
+ * import { MessageStore, SagaStore } from "@holdfast/core"
+ * import { Layer } from "effect"
+ *
+ * const Sagas = SagaStore.layer.pipe(Layer.provide(MessageStore.layerMemory))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<SagaStore, never, MessageStore> = Layer.effect(
+  SagaStore,
+  Effect.map(MessageStore, (store) =>
+    SagaStore.of({
+      load: (saga, id) =>
+        Effect.flatMap(Effect.serviceOption(UnitOfWork), (unit) => {
+          const writes = Option.isSome(unit) ? unit.value.staged() : []
+          const staged = writes.find(
+            (write): write is SagaPut => write._tag === "SagaPut" && write.saga === saga && write.id === id
+          )
+          return staged === undefined ? store.loadSaga(saga, id) : Effect.succeedSome(staged)
+        }),
+      put: (row) =>
+        Effect.flatMap(Effect.serviceOption(UnitOfWork), (unit) =>
+          Option.isNone(unit)
+            ? Effect.dieMessage("SagaStore.put needs a unit of work to write in")
+            : unit.value.stage({ _tag: "SagaPut", ...row })
+        )
+    })
+  )
+)

@@ -1,0 +1,378 @@
+/**
+ * Whatever one message does belongs to one unit of work: the SQL of its handlers, the messages they send, the state of
+ * their sagas and the acknowledgement commit whole or not at all.
+ *
+ * Sending from outside opens a unit; sends, publishes and synchronous handlers inside it are nested scopes. A scope
+ * that fails is undone alone: its staged writes are dropped, its SQL is rolled back to a savepoint, and the caller may
+ * catch the error and go on. A handler that never touches SQL costs no transaction of its own.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import type { Envelope } from "./Envelope.ts"
+import * as MessageStore from "./MessageStore.ts"
+import type { MessagingError } from "./MessagingError.ts"
+
+/**
+ * The sending half of a broker's driver. Sends all or fails; returns once the broker has them safe.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DirectDriver {
+  readonly send: (messages: ReadonlyArray<Omit<DirectSend, "driver">>) => Effect.Effect<void, MessagingError>
+}
+
+/**
+ * A message for a broker, sent just before the unit commits.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DirectSend {
+  readonly driver: DirectDriver
+  readonly envelope: Envelope
+  readonly priority: number
+  readonly due: MessageStore.Due | undefined
+}
+
+/**
+ * One scope of a unit, and what it has staged so far.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Scope {
+  readonly parent: Scope | undefined
+  readonly transaction: MessageStore.Transaction
+  readonly sql: MessageStore.TransactionScope
+  readonly store: MessageStore.Encoded
+  /** Stages durable writes. Dies once the scope has ended. */
+  readonly stage: (...writes: ReadonlyArray<MessageStore.Write>) => Effect.Effect<void>
+  /** Stages a message for a broker. */
+  readonly stageDirect: (send: DirectSend) => Effect.Effect<void>
+  /** Stages an effect to run once the unit has committed. */
+  readonly stageAfterCommit: (effect: Effect.Effect<void>) => Effect.Effect<void>
+  /** What this scope and those around it have staged, newest first. */
+  readonly staged: () => ReadonlyArray<MessageStore.Write>
+}
+
+/**
+ * The scope of the unit of work that the current fiber runs in. Provided to every handler; absent outside.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class UnitOfWork extends Context.Tag("@holdfast/core/UnitOfWork")<UnitOfWork, Scope>() {}
+
+/**
+ * Runs an effect as one unit of work: several sends and SQL of your own that commit together. Inside a unit it is a
+ * nested scope of that one.
+ *
+ * When the commit meets a conflict (somebody else changed the same saga, a duplicate key), nothing was written and the
+ * effect runs again in a fresh unit, five times at most. Effects outside of the database may therefore happen again.
+ *
+ * @example
+ * ```ts
+ * import { CommandBus, Handler, Message, UnitOfWork } from "@holdfast/core"
+ * import { Effect, Schema } from "effect"
+ *
+ * class Reserve extends Message.Command<Reserve>()("Reserve", { payload: { sku: Schema.String } }) {}
+ *
+ * const both = UnitOfWork.run(
+ *   Effect.all([CommandBus.send(new Reserve({ sku: "a" })), CommandBus.send(new Reserve({ sku: "b" }))])
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const run = <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | MessagingError, R | MessageStore.MessageStore> =>
+  Effect.contextWithEffect((context: Context.Context<R | MessageStore.MessageStore>) =>
+    Option.isSome(Context.getOption(context, UnitOfWork))
+      ? scope(effect)
+      : root(Context.get(context, MessageStore.MessageStore), effect)
+  )
+
+/**
+ * Runs an effect in a nested scope of the current unit: if it fails, dies or is interrupted, what it staged and its SQL
+ * are undone, and the unit goes on if the caller catches the error. Outside of a unit it runs the effect as it is.
+ *
+ * @example
+ * ```ts
+ * import { UnitOfWork } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const attempt = UnitOfWork.scope(Effect.fail("no stock")).pipe(Effect.orElseSucceed(() => undefined))
+ * ```
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const scope = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.contextWithEffect((context: Context.Context<R>) => {
+    const outer = Context.getOption(context, UnitOfWork)
+    return Option.isNone(outer) ? effect : nested(outer.value as Frame, effect)
+  })
+
+/**
+ * Runs an effect outside of the current unit: its SQL uses the pool and commits on its own, and what it sends is sent
+ * whether or not the unit commits. Use it for another database's client, whose statements would otherwise run on the
+ * unit's connection, and for records that must survive a failure.
+ *
+ * @example
+ * ```ts
+ * import { UnitOfWork } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const audited = UnitOfWork.outside(Effect.log("tried"))
+ * ```
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const outside = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.mapInputContext(effect, (context: Context.Context<R>) => {
+    const unit = Context.getOption(context, UnitOfWork)
+    if (Option.isNone(unit)) return context
+    const omitted = Context.omit(UnitOfWork)(context as Context.Context<R | UnitOfWork>)
+    return unit.value.store.outside(omitted as Context.Context<never>) as Context.Context<R>
+  })
+
+/**
+ * Runs an effect once the unit has committed, in this process: for caches, sockets and metrics. It is dropped with its
+ * scope, and lost if the process dies first: what must happen belongs in a message. Its failures are logged. Outside of
+ * a unit it runs at once.
+ *
+ * @example
+ * ```ts
+ * import { UnitOfWork } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const notify = UnitOfWork.afterCommit(Effect.log("the order is stored"))
+ * ```
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const afterCommit = <E, R>(effect: Effect.Effect<unknown, E, R>): Effect.Effect<void, never, R> =>
+  Effect.contextWithEffect((context: Context.Context<R>) => {
+    const unit = Context.getOption(context, UnitOfWork)
+    const hook = Effect.provide(effect, context).pipe(
+      outside,
+      Effect.catchAllCause((cause) => Effect.logWarning("An effect after the commit failed", cause)),
+      Effect.asVoid
+    )
+    return Option.isNone(unit) ? hook : unit.value.stageAfterCommit(hook)
+  })
+
+/**
+ * Opens a root unit on the store, runs the effect in it and commits. `settle` adds the last writes: the
+ * acknowledgement of the message being handled. For consumers and buses; in applications use `run`.
+ *
+ * @example
+ * ```ts
+ * import { MessageStore, UnitOfWork } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const nothing = Effect.flatMap(MessageStore.MessageStore, (store) => UnitOfWork.root(store, Effect.void))
+ * ```
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const root = <A, E, R>(
+  store: MessageStore.Encoded,
+  effect: Effect.Effect<A, E, R>,
+  options?: {
+    /** Writes that end the unit. */
+    readonly settle?: ReadonlyArray<MessageStore.Write> | undefined
+  }
+): Effect.Effect<A, E | MessagingError, R> => {
+  const attempt = (left: number): Effect.Effect<A, E | MessagingError, R> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(store.begin, (transaction) =>
+        Effect.catchIf(
+          runOnce(store, transaction, effect, options?.settle ?? [], restore),
+          (error): error is CommitConflict => error instanceof CommitConflict,
+          ({ error }) =>
+            left === 0 || transaction.joined
+              ? Effect.fail(error)
+              : restore(Effect.zipRight(Effect.yieldNow(), attempt(left - 1)))
+        )
+      )
+    )
+  return attempt(5)
+}
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+/** The commit met a conflict: the runtime re-runs for it, unlike for a conflict the effect itself failed with. */
+class CommitConflict {
+  readonly error: MessagingError
+  constructor(error: MessagingError) {
+    this.error = error
+  }
+}
+
+class Frame implements Scope {
+  readonly writes: Array<MessageStore.Write> = []
+  readonly direct: Array<DirectSend> = []
+  readonly hooks: Array<Effect.Effect<void>> = []
+  open = true
+
+  readonly store: MessageStore.Encoded
+  readonly transaction: MessageStore.Transaction
+  readonly sql: MessageStore.TransactionScope
+  readonly parent: Frame | undefined
+
+  constructor(
+    store: MessageStore.Encoded,
+    transaction: MessageStore.Transaction,
+    sql: MessageStore.TransactionScope,
+    parent: Frame | undefined
+  ) {
+    this.store = store
+    this.transaction = transaction
+    this.sql = sql
+    this.parent = parent
+  }
+
+  stage(...writes: ReadonlyArray<MessageStore.Write>) {
+    return this.whileOpen(() => this.writes.push(...writes))
+  }
+
+  stageDirect(send: DirectSend) {
+    return this.whileOpen(() => this.direct.push(send))
+  }
+
+  stageAfterCommit(effect: Effect.Effect<void>) {
+    return this.whileOpen(() => this.hooks.push(effect))
+  }
+
+  staged(): ReadonlyArray<MessageStore.Write> {
+    const own = this.writes.toReversed()
+    return this.parent === undefined ? own : own.concat(this.parent.staged())
+  }
+
+  pourInto(outer: Frame) {
+    outer.writes.push(...this.writes)
+    outer.direct.push(...this.direct)
+    outer.hooks.push(...this.hooks)
+  }
+
+  private whileOpen(f: () => void): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (!this.open) return Effect.dieMessage(finished)
+      f()
+      return Effect.void
+    })
+  }
+}
+
+const finished =
+  "The unit of work has ended: a fiber outlived its handler and then sent a message. Wait for the fiber in the handler, " +
+  "or start it in UnitOfWork.outside"
+
+const runOnce = <A, E, R>(
+  store: MessageStore.Encoded,
+  transaction: MessageStore.Transaction,
+  effect: Effect.Effect<A, E, R>,
+  settle: ReadonlyArray<MessageStore.Write>,
+  restore: <A2, E2, R2>(effect: Effect.Effect<A2, E2, R2>) => Effect.Effect<A2, E2, R2>
+): Effect.Effect<A, E | MessagingError | CommitConflict, R> =>
+  Effect.gen(function* () {
+    const frame = new Frame(store, transaction, transaction.root, undefined)
+    // its own fiber, so that fibers which the handler forked end with it
+    const fiber = yield* Effect.fork(restore(enter(frame, effect)))
+    const awaited = yield* Effect.exit(Effect.onInterrupt(restore(Fiber.await(fiber)), () => Fiber.interrupt(fiber)))
+    const exit = Exit.flatten(awaited)
+    const begun = yield* transaction.finish
+    frame.open = false
+    if (Exit.isFailure(exit)) {
+      yield* transaction.rollback
+      return yield* exit
+    }
+    yield* Fiber.inheritAll(fiber)
+    yield* commit(store, transaction, frame, settle, begun)
+    yield* Effect.forEach(frame.hooks, (hook) => restore(hook), { discard: true })
+    return exit.value
+  })
+
+/** Runs the effect in the scope: it finds the scope, and the scope's SQL if it uses the store's own database. */
+const enter = <A, E, R>(frame: Frame, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.mapInputContext(
+    effect,
+    (context: Context.Context<R>) => frame.sql.provide(Context.add(context, UnitOfWork, frame)) as Context.Context<R>
+  )
+
+const commit = (
+  store: MessageStore.Encoded,
+  transaction: MessageStore.Transaction,
+  frame: Frame,
+  settle: ReadonlyArray<MessageStore.Write>,
+  begun: boolean
+): Effect.Effect<void, MessagingError | CommitConflict> => {
+  const writes = collapse([...frame.writes, ...settle])
+  const sent = sendDirect(frame.direct)
+  const written = begun ? transaction.commit(writes, sent) : Effect.zipRight(sent, commitAlone(store, writes))
+  return Effect.mapError(written, (error) => (error.reason === "Conflict" ? new CommitConflict(error) : error))
+}
+
+const commitAlone = (store: MessageStore.Encoded, writes: ReadonlyArray<MessageStore.Write>) =>
+  writes.length === 0
+    ? Effect.void
+    : Effect.flatMap(store.commit([writes]), ([outcome]) =>
+        outcome !== undefined && Option.isSome(outcome) ? Effect.fail(outcome.value) : Effect.void
+      )
+
+/** Several states of one saga in a unit are one write: the last, under the version that the first expected. */
+const collapse = (writes: ReadonlyArray<MessageStore.Write>): ReadonlyArray<MessageStore.Write> => {
+  const last = new Map<string, number>()
+  const first = new Map<string, number>()
+  writes.forEach((write, index) => {
+    if (write._tag !== "SagaPut") return
+    const key = JSON.stringify([write.saga, write.id])
+    if (!first.has(key)) first.set(key, write.version)
+    last.set(key, index)
+  })
+  if (last.size === 0) return writes
+  return writes.flatMap((write, index): ReadonlyArray<MessageStore.Write> => {
+    if (write._tag !== "SagaPut") return [write]
+    const key = JSON.stringify([write.saga, write.id])
+    return last.get(key) === index ? [{ ...write, version: first.get(key)! }] : []
+  })
+}
+
+const sendDirect = (sends: ReadonlyArray<DirectSend>): Effect.Effect<void, MessagingError> => {
+  const byDriver = new Map<DirectDriver, Array<DirectSend>>()
+  for (const send of sends) {
+    const group = byDriver.get(send.driver)
+    if (group === undefined) byDriver.set(send.driver, [send])
+    else group.push(send)
+  }
+  return Effect.forEach(byDriver, ([driver, group]) => driver.send(group), { discard: true })
+}
+
+const nested = <A, E, R>(outer: Frame, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.suspend(() => {
+      if (!outer.open) return Effect.dieMessage(finished)
+      const inner = new Frame(outer.store, outer.transaction, outer.sql.nested(), outer)
+      return Effect.exit(restore(enter(inner, effect))).pipe(
+        Effect.flatMap((exit) => {
+          inner.open = false
+          if (Exit.isSuccess(exit)) inner.pourInto(outer)
+          return Effect.zipRight(inner.sql.close(Exit.isSuccess(exit)), exit)
+        })
+      )
+    })
+  )

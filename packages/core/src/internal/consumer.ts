@@ -1,0 +1,159 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import type { Channel, Policy } from "../Channel.ts"
+import type { HandlerRegistry } from "../HandlerRegistry.ts"
+import type { Delivery, Encoded } from "../MessageStore.ts"
+import type { MessagingError } from "../MessagingError.ts"
+import { type Consuming, deliver, noteClaim } from "./deliver.ts"
+import * as Source from "./source.ts"
+
+/** @internal */
+export interface Parts extends Consuming {
+  readonly inFlight: Map<Delivery, Fiber.RuntimeFiber<unknown>>
+  readonly lost: Set<Delivery>
+  readonly state: { stopping: boolean; slotFreed: () => void }
+}
+
+/** @internal */
+export const make = (
+  store: Encoded,
+  registry: HandlerRegistry["Type"],
+  channel: Channel,
+  policy: Policy,
+  options: { readonly leaseMillis: number; readonly owner: string }
+): Parts => {
+  const lost = new Set<Delivery>()
+  const state = { stopping: false, slotFreed: () => {} }
+  return {
+    store,
+    registry,
+    source: Source.make(store, channel, options),
+    policy,
+    unknownSince: new Map(),
+    inFlight: new Map(),
+    lost,
+    state,
+    interrupted: (delivery) => (lost.has(delivery) ? "Lost" : state.stopping ? "Stopping" : undefined)
+  }
+}
+
+/** @internal */
+export interface RunOptions {
+  readonly concurrency: number
+  readonly leaseMillis: number
+  readonly pollMillis: number
+  readonly drainMillis: number
+}
+
+/** Claims and renews in the background until the scope closes, then drains. @internal */
+export const run = (parts: Parts, options: RunOptions): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    // closing goes the other way round: no more claims, then the drain, and leases are renewed to its end
+    yield* Effect.forkScoped(renewForever(parts, options))
+    yield* Effect.addFinalizer(() => stop(parts, options))
+    yield* Effect.forkScoped(claimForever(parts, options))
+  })
+
+/** Handles what is waiting, one message after the other, and answers how many that was. @internal */
+export const drain = (parts: Parts): Effect.Effect<number, MessagingError> =>
+  Effect.gen(function* () {
+    let handled = 0
+    while (true) {
+      const deliveries = yield* parts.source.claim(1)
+      const delivery = deliveries[0]
+      if (delivery === undefined) return handled
+      yield* noteClaim(deliveries)
+      // its own fiber, whatever the handler does to it
+      yield* Fiber.await(yield* Effect.fork(deliver(parts, delivery)))
+      handled++
+    }
+  })
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+/** Never claims more than there are free slots: what is claimed is being handled, and memory stays bounded. */
+const claimForever = (parts: Parts, options: RunOptions): Effect.Effect<never> =>
+  Effect.forever(
+    Effect.gen(function* () {
+      const free = options.concurrency - parts.inFlight.size
+      if (free <= 0) return yield* freeSlot(parts, options.concurrency)
+      const deliveries = yield* claim(parts, free)
+      if (deliveries.length < free) yield* parts.source.wake(options.pollMillis)
+    })
+  )
+
+/** One step that cannot be cut in two: what the store has leased to us, we handle. */
+const claim = (parts: Parts, limit: number): Effect.Effect<ReadonlyArray<Delivery>> =>
+  parts.source.claim(limit).pipe(
+    Effect.tap(noteClaim),
+    Effect.tap((deliveries) => Effect.forEach(deliveries, (delivery) => start(parts, delivery), { discard: true })),
+    Effect.uninterruptible,
+    Effect.tapError((error) => Effect.logWarning("Claiming failed; trying again", error)),
+    Effect.retry(backoff),
+    Effect.orDie
+  )
+
+const backoff = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")), Schedule.jittered)
+
+const start = (parts: Parts, delivery: Delivery): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.forkDaemon(Effect.interruptible(deliver(parts, delivery)))
+    parts.inFlight.set(delivery, fiber)
+    fiber.addObserver(() => {
+      parts.inFlight.delete(delivery)
+      parts.lost.delete(delivery)
+      parts.state.slotFreed()
+    })
+  })
+
+const freeSlot = (parts: Parts, concurrency: number): Effect.Effect<void> =>
+  Effect.async<void>((resume) => {
+    if (parts.inFlight.size < concurrency) return resume(Effect.void)
+    parts.state.slotFreed = () => resume(Effect.void)
+  })
+
+/** Off the work path: a handler that blocks nothing but itself keeps its lease. */
+const renewForever = (parts: Parts, options: RunOptions): Effect.Effect<never> => {
+  const every = Math.floor(options.leaseMillis / 3)
+  let renewedAt = 0
+  return Effect.forever(
+    Effect.gen(function* () {
+      yield* Effect.sleep(every)
+      const deliveries = [...parts.inFlight.keys()]
+      const now = yield* Clock.currentTimeMillis
+      if (deliveries.length === 0) {
+        renewedAt = now
+        return
+      }
+      const lost = yield* Effect.either(parts.source.renew(deliveries))
+      if (lost._tag === "Right") renewedAt = now
+      // without an answer for a whole lease, all of them are somebody else's by now
+      const gone = lost._tag === "Right" ? lost.right : now - renewedAt >= options.leaseMillis ? deliveries : []
+      yield* Effect.forEach(gone, (delivery) => abandon(parts, delivery), { discard: true })
+    })
+  )
+}
+
+const abandon = (parts: Parts, delivery: Delivery): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const fiber = parts.inFlight.get(delivery)
+    if (fiber === undefined) return Effect.void
+    parts.lost.add(delivery)
+    return Effect.asVoid(Fiber.interruptFork(fiber))
+  })
+
+/** Takes nothing new, lets handlers finish, interrupts and gives back the rest. */
+const stop = (parts: Parts, options: RunOptions): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const fibers = () => [...parts.inFlight.values()]
+    yield* Effect.forEach(fibers(), Fiber.await, { concurrency: "unbounded", discard: true }).pipe(
+      Effect.timeoutOption(options.drainMillis)
+    )
+    parts.state.stopping = true
+    yield* Fiber.interruptAll(fibers())
+  })

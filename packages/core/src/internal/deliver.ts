@@ -1,0 +1,300 @@
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Tracer from "effect/Tracer"
+import type { Policy } from "../Channel.ts"
+import type { Envelope, Failure } from "../Envelope.ts"
+import type { Entry, HandlerRegistry } from "../HandlerRegistry.ts"
+import { traceparent } from "../Headers.ts"
+import type { Delivery, Due, Encoded } from "../MessageStore.ts"
+import { FailureClassifier, isMessagingError, type MessagingError, some } from "../MessagingError.ts"
+import * as RetryPolicy from "../RetryPolicy.ts"
+import * as UnitOfWork from "../UnitOfWork.ts"
+import { mayRetryInPlace } from "./dispatch.ts"
+import { render, verdict } from "./failure.ts"
+import { commitOne, inboxKey, type Source, type Verdict } from "./source.ts"
+
+/**
+ * What a consumer works with.
+ *
+ * @internal
+ */
+export interface Consuming {
+  readonly store: Encoded
+  readonly registry: HandlerRegistry["Type"]
+  readonly source: Source
+  readonly policy: Policy
+  /** Tells since when, by this process's clock, a message has met no endpoint. */
+  readonly unknownSince: Map<string, number>
+  /** The consumer lost the message, or is shutting down: what is interrupted now failed nobody's attempt. */
+  readonly interrupted: (delivery: Delivery) => "Lost" | "Stopping" | undefined
+}
+
+/** How the message ended, for this time. @internal */
+export type Outcome = "Handled" | "Retried" | "Parked" | "Discarded" | "Released" | "Lost"
+
+/** Handles one claimed message and settles it. Never fails: what cannot be settled comes back when its lease ends. @internal */
+export const deliver = (consuming: Consuming, delivery: Delivery): Effect.Effect<Outcome> =>
+  Effect.uninterruptibleMask((restore) => deliverWith(consuming, delivery, restore)).pipe(
+    Effect.catchAllCause((cause) =>
+      Effect.as(
+        Effect.logWarning("A message could not be settled; it comes back when its lease ends", cause),
+        "Lost" as const
+      )
+    ),
+    Effect.annotateLogs({
+      channel: consuming.source.channel,
+      endpoint: delivery.envelope.endpoint,
+      message: delivery.envelope.id
+    })
+  )
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+const deliverWith = (
+  consuming: Consuming,
+  delivery: Delivery,
+  restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+): Effect.Effect<Outcome, MessagingError> =>
+  Effect.gen(function* () {
+    const { envelope } = delivery
+    if (delivery.crashes >= consuming.policy.deadLetter.afterCrashes) return yield* crashed(consuming, delivery)
+    const entry = consuming.registry.byName(envelope.endpoint)
+    if (entry === undefined || !entry.local || !knows(entry, envelope.tag)) return yield* unknown(consuming, delivery)
+    consuming.unknownSince.delete(delivery.lease.key)
+    const decoded = yield* Effect.exit(decode(entry, envelope))
+    if (Exit.isFailure(decoded)) {
+      return yield* giveUp(
+        consuming,
+        delivery,
+        verdict("Undecodable", envelope.endpoint, decoded.cause),
+        envelope.failures
+      )
+    }
+    const wait = delivery.undelayed ? entry.route?.delay?.(decoded.value) : undefined
+    if (wait !== undefined && (yield* isAhead(consuming.store, wait))) {
+      return yield* postpone(consuming, delivery, wait)
+    }
+    const exit = yield* Effect.exit(restore(handle(consuming, entry, delivery, decoded.value)))
+    return yield* Effect.retry(settle(consuming, entry, delivery, decoded.value, exit), settling)
+  })
+
+/** A database that is away for a moment when the message is settled: the lease outlives that. */
+const settling = {
+  while: (error: MessagingError) => error.reason === "Unavailable",
+  schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo("8 seconds"))
+}
+
+const knows = (entry: Entry, tag: string): boolean =>
+  entry.messages.some((message) => message._tag === tag) || entry.internal.some((message) => message._tag === tag)
+
+const decode = (entry: Entry, envelope: Envelope): Effect.Effect<unknown, unknown> =>
+  Effect.flatMap(
+    Effect.try({ try: () => JSON.parse(envelope.payload) as unknown, catch: (cause) => cause }),
+    (payload) => entry.decode(envelope.tag, payload)
+  )
+
+const handle = (consuming: Consuming, entry: Entry, delivery: Delivery, message: unknown) => {
+  const { source, store } = consuming
+  const once = UnitOfWork.root(store, onceOnly(consuming, delivery, entry.handle(message, delivery.envelope)), {
+    settle: source.settle(delivery)
+  })
+  const retried =
+    entry.retry === undefined ? once : Effect.retry(once, { schedule: entry.retry, while: mayRetryInPlace })
+  return Effect.withSpan(retried, `handle ${entry.name}`, {
+    kind: "consumer",
+    captureStackTrace: false,
+    attributes: { "messaging.message.id": delivery.envelope.id, "messaging.destination.name": source.channel },
+    ...parentSpan(delivery.envelope)
+  })
+}
+
+/** A broker may deliver again what was handled: the unit that would handle it finds its mark, and only acknowledges. */
+const onceOnly = (consuming: Consuming, delivery: Delivery, effect: Effect.Effect<unknown, unknown>) => {
+  const mark = consuming.source.settle(delivery).find((write) => write._tag === "Deduplicate")
+  if (mark === undefined) return effect
+  const key = inboxKey(consuming.source.channel, delivery.envelope)
+  return Effect.flatMap(consuming.store.remembered([key]), (seen) =>
+    seen.has(key) ? Effect.fail(alreadyHandled) : effect
+  )
+}
+
+const alreadyHandled = { _tag: "@holdfast/core/internal/AlreadyHandled" } as const
+
+const settle = (
+  consuming: Consuming,
+  entry: Entry,
+  delivery: Delivery,
+  message: unknown,
+  exit: Exit.Exit<unknown, unknown>
+): Effect.Effect<Outcome, MessagingError> => {
+  const { registry, source, store } = consuming
+  const { envelope } = delivery
+  if (Exit.isSuccess(exit)) {
+    registry.observe?.({ _tag: "Handled", message, envelope })
+    return Effect.as(source.settled(delivery), "Handled")
+  }
+  const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
+  if (error === alreadyHandled) return Effect.as(source.settled(delivery), "Handled")
+  const interrupted = consuming.interrupted(delivery)
+  if (interrupted === "Lost" || (isMessagingError(error) && error.reason === "LeaseLost")) {
+    return Effect.as(Effect.logInfo("The lease was lost: another consumer has the message"), "Lost")
+  }
+  if (interrupted === "Stopping" && Cause.isInterrupted(exit.cause)) return release(source, delivery, 0)
+  registry.observe?.({ _tag: "Failed", message, envelope, error: render(exit.cause) })
+  return Effect.flatMap(FailureClassifier, (classifier) =>
+    some(exit.cause, (value) => isInfrastructure(store, classifier, value))
+      ? Effect.zipRight(
+          Effect.logWarning("The infrastructure failed, not the handler: the message is given back", exit.cause),
+          release(source, delivery, infrastructureBackoffMillis)
+        )
+      : failed(consuming, entry, delivery, exit.cause)
+  )
+}
+
+const infrastructureBackoffMillis = 1_000
+
+const isInfrastructure = (
+  store: Encoded,
+  classifier: { readonly isInfrastructure: (error: unknown) => boolean },
+  error: unknown
+): boolean =>
+  (isMessagingError(error) && error.isRetryable) || store.isInfrastructure(error) || classifier.isInfrastructure(error)
+
+const failed = (consuming: Consuming, entry: Entry, delivery: Delivery, cause: Cause.Cause<unknown>) =>
+  Effect.gen(function* () {
+    const { envelope } = delivery
+    const at = yield* storeNow(delivery)
+    const failures: ReadonlyArray<Failure> = [...envelope.failures, { at, error: render(cause) }]
+    const error = Cause.failureOption(cause)
+    if (Option.isNone(error))
+      return yield* giveUp(consuming, delivery, verdict("Defect", envelope.endpoint, cause), failures)
+    const schedule = entry.route?.retry
+    const next = schedule === undefined ? Option.none() : yield* RetryPolicy.next(schedule, failures, error.value)
+    if (Option.isNone(next)) {
+      return yield* giveUp(consuming, delivery, verdict("Exhausted", envelope.endpoint, cause), failures)
+    }
+    yield* consuming.source.retry(delivery, failures, next.value)
+    consuming.registry.observe?.({ _tag: "Retried", envelope, afterMillis: next.value })
+    yield* Effect.logInfo(`Failed at attempt ${envelope.attempt}, again in ${next.value} ms`, cause)
+    return "Retried" as const
+  })
+
+const giveUp = (
+  consuming: Consuming,
+  delivery: Delivery,
+  why: Verdict,
+  failures: ReadonlyArray<Failure>
+): Effect.Effect<Outcome, MessagingError> => {
+  const { registry, source } = consuming
+  if (consuming.policy.deadLetter.onGivenUp === "Discard") {
+    return Effect.as(
+      Effect.zipRight(source.discard(delivery), Effect.logError(`Discarded ${delivery.envelope.tag}: ${why.error}`)),
+      "Discarded"
+    )
+  }
+  return Effect.gen(function* () {
+    yield* source.park(delivery, { ...delivery.envelope, failures }, why)
+    registry.observe?.({ _tag: "DeadLettered", envelope: delivery.envelope, reason: why.reason, error: why.error })
+    yield* Effect.logError(`${delivery.envelope.tag} was put with the dead letters (${why.reason}): ${why.error}`)
+    return "Parked" as const
+  })
+}
+
+const crashed = (consuming: Consuming, delivery: Delivery) =>
+  giveUp(
+    consuming,
+    delivery,
+    {
+      reason: "Crashed",
+      error:
+        `${delivery.crashes} consumers were lost while they handled this message: killed, out of memory, or frozen ` +
+        "for longer than their lease. Mend the handler, then replay it",
+      fingerprint: `${delivery.envelope.endpoint} Crashed`
+    },
+    delivery.envelope.failures
+  )
+
+/** Another version of this system may know the endpoint: the message waits for it, for as long as the channel says. */
+const unknown = (consuming: Consuming, delivery: Delivery) =>
+  Effect.gen(function* () {
+    const { endpoint, tag } = delivery.envelope
+    const now = yield* Clock.currentTimeMillis
+    const since = consuming.unknownSince.get(delivery.lease.key) ?? now
+    if (now - since < consuming.policy.deadLetter.unknownEndpointAfter) {
+      if (consuming.unknownSince.size < 10_000) consuming.unknownSince.set(delivery.lease.key, since)
+      yield* Effect.logWarning(`Nobody here handles ${tag} as "${endpoint}": the message is given back`)
+      return yield* release(consuming.source, delivery, unknownDelayMillis)
+    }
+    consuming.unknownSince.delete(delivery.lease.key)
+    return yield* giveUp(
+      consuming,
+      delivery,
+      {
+        reason: "UnknownEndpoint",
+        error: `No consumer of channel "${consuming.source.channel}" handles ${tag} as "${endpoint}": was the handler renamed or removed?`,
+        fingerprint: `${endpoint} UnknownEndpoint`
+      },
+      delivery.envelope.failures
+    )
+  })
+
+const unknownDelayMillis = 5_000
+
+const release = (source: Source, delivery: Delivery, afterMillis: number): Effect.Effect<Outcome, MessagingError> =>
+  Effect.as(source.release(delivery, afterMillis), "Released")
+
+/** A copy made by a publisher that did not know this handler: its delay is applied here. */
+const postpone = (consuming: Consuming, delivery: Delivery, due: Due): Effect.Effect<Outcome, MessagingError> =>
+  Effect.as(
+    commitOne(consuming.store, [
+      ...consuming.source.settle(delivery),
+      {
+        _tag: "Send",
+        channel: consuming.source.channel,
+        envelope: delivery.envelope,
+        priority: 0,
+        due,
+        timer: undefined
+      }
+    ]),
+    "Released"
+  )
+
+const isAhead = (store: Encoded, due: Due): Effect.Effect<boolean, MessagingError> =>
+  due._tag === "After" ? Effect.succeed(due.millis > 0) : Effect.map(store.now, (now) => due.epochMillis > now)
+
+/** The store's clock, told from the time of the claim: asking the database again is not needed. */
+const storeNow = (delivery: Delivery): Effect.Effect<number> =>
+  Effect.map(
+    Clock.currentTimeMillis,
+    (now) => delivery.claimedAt + Math.max(0, now - (claimedHere.get(delivery) ?? now))
+  )
+
+const claimedHere = new WeakMap<Delivery, number>()
+
+/** Notes when, by this process's clock, messages were claimed. @internal */
+export const noteClaim = (deliveries: ReadonlyArray<Delivery>): Effect.Effect<void> =>
+  Effect.map(Clock.currentTimeMillis, (now) => {
+    for (const delivery of deliveries) claimedHere.set(delivery, now)
+  })
+
+const parentSpan = (envelope: Envelope): { readonly parent?: Tracer.ExternalSpan } => {
+  const parts = envelope.headers[traceparent]?.split("-")
+  return parts?.length === 4
+    ? {
+        parent: Tracer.externalSpan({
+          traceId: parts[1]!,
+          spanId: parts[2]!,
+          sampled: parts[3] === "01",
+          context: Context.empty()
+        })
+      }
+    : {}
+}

@@ -1,0 +1,176 @@
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Tracer from "effect/Tracer"
+import type * as Channel from "../Channel.ts"
+import { CurrentEnvelope, type Envelope, type Metadata } from "../Envelope.ts"
+import type { Entry, HandlerRegistry, Route } from "../HandlerRegistry.ts"
+import * as Headers from "../Headers.ts"
+import type * as Message from "../Message.ts"
+import { due, type When } from "../MessageScheduler.ts"
+import type { Due, Encoded } from "../MessageStore.ts"
+import { isMessagingError, MessagingError } from "../MessagingError.ts"
+import * as UnitOfWork from "../UnitOfWork.ts"
+import { uuid7 } from "./uuid.ts"
+
+/** @internal */
+export interface SendOptions {
+  readonly headers?: Headers.UserHeaders | undefined
+  readonly delay?: When | undefined
+  readonly at?: When | undefined
+  readonly priority?: number | undefined
+}
+
+/** @internal */
+export interface Bus {
+  readonly store: Encoded
+  readonly registry: HandlerRegistry["Type"]
+}
+
+/** Runs in the unit of work at hand as a nested scope, else as a unit of its own. @internal */
+export const inUnit = <A, E, R>(
+  store: Encoded,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | MessagingError, R> =>
+  Effect.contextWithEffect((context: Context.Context<R>) =>
+    Option.isSome(Context.getOption(context, UnitOfWork.UnitOfWork))
+      ? UnitOfWork.scope(effect)
+      : UnitOfWork.root(store, effect)
+  )
+
+/** What a new message is known by, from the one being handled and the sender's own headers. @internal */
+export const makeMetadata = (
+  tag: string,
+  endpoint: string,
+  headers: Headers.Headers | undefined
+): Effect.Effect<Metadata> =>
+  Effect.contextWithEffect((context: Context.Context<never>) =>
+    Effect.zipWith(uuid7, Clock.currentTimeMillis, (id, now) => {
+      const span = Option.getOrUndefined(Context.getOption(context, Tracer.ParentSpan))
+      return {
+        id,
+        tag,
+        endpoint,
+        attempt: 1,
+        headers: Headers.propagate({
+          id,
+          now,
+          parent: Option.getOrUndefined(Context.getOption(context, CurrentEnvelope)),
+          explicit: headers,
+          traceparent: span === undefined ? undefined : traceparent(span)
+        })
+      }
+    })
+  )
+
+/** Runs a synchronous handler in a scope of its own, with its retries in place. @internal */
+export const handleNow = (
+  bus: Bus,
+  entry: Entry,
+  message: Message.Any,
+  envelope: Metadata
+): Effect.Effect<unknown, unknown> => {
+  const once = inUnit(bus.store, checked(entry, entry.handle(message, envelope)))
+  const observe = bus.registry.observe
+  const retried =
+    entry.retry === undefined ? once : Effect.retry(once, { schedule: entry.retry, while: mayRetryInPlace })
+  return observe === undefined
+    ? retried
+    : Effect.tapBoth(retried, {
+        onSuccess: () => Effect.sync(() => observe({ _tag: "Handled", message, envelope })),
+        onFailure: (error) => Effect.sync(() => observe({ _tag: "Failed", message, envelope, error: String(error) }))
+      })
+}
+
+/** The handler's own failures, and a database that was away: never an outcome that is not known. @internal */
+export const mayRetryInPlace = (error: unknown): boolean => !isMessagingError(error) || error.reason === "Unavailable"
+
+/** An answer that the message's schema refuses is an error, never an answer. @internal */
+export const checked = (entry: Entry, effect: Effect.Effect<unknown, unknown>): Effect.Effect<unknown, unknown> =>
+  entry.validate === undefined ? effect : Effect.tap(effect, entry.validate)
+
+/** Puts a message on the channel of an asynchronous handler, with the unit of work at hand. @internal */
+export const enqueue = (
+  bus: Bus,
+  entry: Entry,
+  route: Route,
+  message: Message.Any,
+  metadata: Metadata,
+  payload: string,
+  options: SendOptions | undefined
+): Effect.Effect<void, MessagingError, UnitOfWork.UnitOfWork> =>
+  Effect.gen(function* () {
+    const unit = yield* UnitOfWork.UnitOfWork
+    yield* checkSize(route, metadata, payload)
+    const envelope: Envelope = { ...metadata, endpoint: entry.name, payload, failures: [] }
+    const when = sendDue(options) ?? route.delay?.(message)
+    const priority = options?.priority ?? 0
+    yield* put(bus, unit, route.channel, { envelope, priority, due: when })
+    const observe = bus.registry.observe
+    if (observe === undefined) return
+    const dueAt = when === undefined ? undefined : yield* resolve(when)
+    yield* unit.stageAfterCommit(Effect.sync(() => observe({ _tag: "Sent", message, envelope, due: dueAt })))
+  })
+
+/** What a sender asked for; a handler's own delay applies where the sender asks for nothing. @internal */
+export const sendDue = (options: SendOptions | undefined): Due | undefined =>
+  options?.at !== undefined ? due(options.at) : options?.delay !== undefined ? due(options.delay) : undefined
+
+/** The encoded message as text. @internal */
+export const encode = (message: Message.Any, entry: Entry | undefined): Effect.Effect<string, MessagingError> => {
+  const schema = message.constructor as unknown as Schema.Schema<unknown, unknown>
+  const encoded: Effect.Effect<unknown, unknown> =
+    entry === undefined ? Schema.encode(schema)(message) : entry.encode(message)
+  return Effect.flatMap(encoded, (value) => Effect.try(() => JSON.stringify(value))).pipe(
+    Effect.mapError(
+      (cause) =>
+        new MessagingError({
+          reason: "Rejected",
+          detail: `${message._tag} cannot be encoded with its schema: nothing was sent`,
+          cause
+        })
+    )
+  )
+}
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+const put = (
+  bus: Bus,
+  unit: UnitOfWork.Scope,
+  channel: Channel.Channel,
+  send: { readonly envelope: Envelope; readonly priority: number; readonly due: Due | undefined }
+): Effect.Effect<void> => {
+  if (channel._tag === "Direct") return unit.stageDirect({ driver: channel.driver, ...send })
+  return channel.store === bus.store.kind
+    ? unit.stage({ _tag: "Send", channel: channel.name, ...send, timer: undefined })
+    : Effect.dieMessage(
+        `Channel "${channel.name}" is of the ${channel.store} store, but messages here are kept by the ` +
+          `${bus.store.kind} store: use the channel layer of that one`
+      )
+}
+
+const checkSize = (route: Route, metadata: Metadata, payload: string): Effect.Effect<void, MessagingError> => {
+  // a character is at most three bytes of UTF-8: most messages need no count
+  if (payload.length * 3 <= route.policy.maxBytes) return Effect.void
+  const size = new TextEncoder().encode(payload).length
+  return size <= route.policy.maxBytes
+    ? Effect.void
+    : new MessagingError({
+        reason: "TooLarge",
+        detail:
+          `${metadata.tag} is ${size} bytes, but channel "${route.channel.name}" carries at most ` +
+          `${route.policy.maxBytes}: send a reference to the content, or raise the channel's maxBytes`
+      })
+}
+
+const resolve = (when: Due): Effect.Effect<number> =>
+  when._tag === "At"
+    ? Effect.succeed(when.epochMillis)
+    : Effect.map(Clock.currentTimeMillis, (now) => now + when.millis)
+
+const traceparent = (span: Tracer.AnySpan): string => `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`

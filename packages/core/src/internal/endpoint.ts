@@ -1,0 +1,12 @@
+import * as Context from "effect/Context"
+import type { Channel, Policy } from "../Channel.ts"
+
+/**
+ * Which endpoint a handler runs as: sagas arm their timers on its channel.
+ *
+ * @internal
+ */
+export class CurrentEndpoint extends Context.Tag("@holdfast/core/internal/CurrentEndpoint")<
+  CurrentEndpoint,
+  { readonly name: string; readonly channel: Channel | undefined; readonly policy: Policy | undefined }
+>() {}

@@ -1,0 +1,210 @@
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { pipeArguments } from "effect/Pipeable"
+import * as Schema from "effect/Schema"
+import * as Tracer from "effect/Tracer"
+import type { Channel, TagClass } from "../Channel.ts"
+import { Deduplication } from "../Deduplication.ts"
+import { CurrentEnvelope, type Metadata } from "../Envelope.ts"
+import type { Any, Mode, Options } from "../Handler.ts"
+import { type Entry, HandlerRegistry, type Route } from "../HandlerRegistry.ts"
+import type * as Message from "../Message.ts"
+import { due } from "../MessageScheduler.ts"
+import { MessageStore } from "../MessageStore.ts"
+import { MessagingError } from "../MessagingError.ts"
+import { UnitOfWork } from "../UnitOfWork.ts"
+import { CurrentEndpoint } from "./endpoint.ts"
+
+/** @internal */
+export const TypeId = "~@holdfast/core/Handler" as const
+
+const Proto = {
+  [TypeId]: TypeId,
+  pipe() {
+    return pipeArguments(this, arguments)
+  }
+}
+
+/** @internal */
+export const make = (
+  name: string,
+  messages: ReadonlyArray<Message.AnyClass>,
+  handle: (message: any) => Effect.Effect<any, any, any>,
+  mode: Mode = "Synchronous",
+  options: Options = {}
+): any => Object.assign(Object.create(Proto), { name, mode, messages, handle, options })
+
+/** @internal */
+export const update = (self: Any, mode: Mode, options: Options): any =>
+  Object.assign(Object.create(Object.getPrototypeOf(self)), self, { mode, options: { ...self.options, ...options } })
+
+/** @internal */
+export const layer = (...handlers: ReadonlyArray<Any>): Layer.Layer<any, never, any> =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const registry = yield* HandlerRegistry
+      const context = yield* Effect.context<never>()
+      let provided = Context.empty() as Context.Context<any>
+      for (const handler of handlers) {
+        const entry = makeEntry(handler, context, true)
+        yield* checkStore(entry, context)
+        yield* registry.add(entry)
+        provided = phantoms(provided, handler, true)
+      }
+      return provided
+    })
+  )
+
+/** @internal */
+export const routes = (...handlers: ReadonlyArray<Any>): Layer.Layer<any, never, any> =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const registry = yield* HandlerRegistry
+      const context = yield* Effect.context<never>()
+      let provided = Context.empty() as Context.Context<any>
+      for (const handler of handlers) {
+        if (handler.options.channel === undefined) {
+          return yield* Effect.dieMessage(
+            `Handler.routes was given "${handler.name}", which has no channel: only asynchronous handlers can run elsewhere`
+          )
+        }
+        yield* registry.add(makeEntry(handler, context, false))
+        provided = phantoms(provided, handler, false)
+      }
+      return provided
+    })
+  )
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+/** The requirements that only the type system reads: a key of their own in the context, so that layers compose. */
+const phantoms = (context: Context.Context<any>, handler: Any, handled: boolean): Context.Context<any> => {
+  let result = context
+  for (const message of handler.messages) {
+    if (message.kind === "Event") continue
+    result = Context.add(
+      result,
+      Context.Tag(`@holdfast/core/Handler/Handles/${message._tag}`)<any, string>(),
+      message._tag
+    )
+  }
+  const channel = handler.options.channel
+  return channel === undefined || !handled
+    ? result
+    : Context.add(result, Context.Tag(`@holdfast/core/Handler/HandledOn/${channel.key}`)<any, string>(), channel.key)
+}
+
+const checkStore = (entry: Entry, context: Context.Context<never>): Effect.Effect<void> => {
+  const store = Context.getOption(context, MessageStore)
+  const channel = entry.route?.channel
+  return channel?._tag === "Stored" && Option.isSome(store) && channel.store !== store.value.kind
+    ? Effect.dieMessage(
+        `The layer of channel "${channel.name}" is for the ${channel.store} store, but messages here are kept by the ` +
+          `${store.value.kind} store: use the channel layer of that one`
+      )
+    : Effect.void
+}
+
+const makeEntry = (handler: Any, context: Context.Context<never>, local: boolean): Entry => {
+  const route = makeRoute(handler, context)
+  const codecs = makeCodecs([...handler.messages, ...(handler.options.internal ?? [])], context)
+  return {
+    name: handler.name,
+    local,
+    messages: handler.messages,
+    internal: handler.options.internal ?? [],
+    route,
+    retry: handler.options.retryInPlace,
+    handle: makeHandle(handler, route, context),
+    encode: codecs.encode,
+    decode: codecs.decode,
+    validate: makeValidate(handler)
+  }
+}
+
+const makeRoute = (handler: Any, context: Context.Context<never>): Route | undefined => {
+  const { channel, delay, retryDurably } = handler.options
+  if (channel === undefined) return undefined
+  return {
+    channel: Context.unsafeGet(context, channel as TagClass<any, string, any>) as Channel,
+    policy: channel.policy,
+    delay: delay === undefined ? undefined : (message) => due(typeof delay === "function" ? delay(message) : delay),
+    retry: retryDurably ?? channel.policy.retry
+  }
+}
+
+const makeCodecs = (messages: ReadonlyArray<Message.AnyClass>, context: Context.Context<never>) => {
+  const byTag = new Map(
+    messages.map((message) => {
+      const schema = message as Schema.Schema.Any as Schema.Schema<any, any, never>
+      return [message._tag, { encode: Schema.encode(schema), decode: Schema.decodeUnknown(schema) }]
+    })
+  )
+  return {
+    encode: (message: any) => Effect.provide(byTag.get(message._tag)!.encode(message), context),
+    decode: (tag: string, payload: unknown) => Effect.provide(byTag.get(tag)!.decode(payload), context)
+  }
+}
+
+const makeValidate = (handler: Any): Entry["validate"] => {
+  const schema = handler.messages[0]?.success as Schema.Schema<any, any, never> | undefined
+  if (schema === undefined || schema === (Schema.Void as unknown)) return undefined
+  const validate = Schema.validate(Schema.typeSchema(schema))
+  return (answer) =>
+    Effect.mapError(
+      Effect.asVoid(validate(answer)),
+      (cause) =>
+        new MessagingError({
+          reason: "Rejected",
+          detail: `the handler of ${handler.name} answered a value that its schema refuses: ${cause.message}`,
+          cause
+        })
+    )
+}
+
+const makeHandle =
+  (handler: Any, route: Route | undefined, captured: Context.Context<never>): Entry["handle"] =>
+  (message, envelope) => {
+    const endpoint = { name: handler.name, channel: route?.channel, policy: route?.policy }
+    const isQuery = message.constructor?.kind === "Query"
+    return deduplicated(handler, message, envelope, handler.handle(message)).pipe(
+      Effect.scoped,
+      Effect.mapInputContext((caller: Context.Context<never>) =>
+        enter(captured, caller, envelope, isQuery).pipe(Context.add(CurrentEndpoint, endpoint))
+      )
+    ) as Effect.Effect<unknown, unknown>
+  }
+
+const deduplicated = (handler: Any, message: any, envelope: Metadata, effect: Effect.Effect<any, any, any>) => {
+  const options = handler.options.deduplicate
+  return options === undefined
+    ? effect
+    : Effect.flatMap(Deduplication, (deduplication) =>
+        deduplication.once(
+          `${handler.name}:${options.key(message, envelope)}`,
+          Duration.toMillis(options.window),
+          effect
+        )
+      )
+}
+
+/** What the layer captured wins; of the caller only the unit of work, with its connection, and the span flow in. */
+const enter = (
+  captured: Context.Context<never>,
+  caller: Context.Context<never>,
+  envelope: Metadata,
+  isQuery: boolean
+) => {
+  const unit = Context.getOption(caller, UnitOfWork)
+  const span = Context.getOption(caller, Tracer.ParentSpan)
+  let context = Context.add(captured, CurrentEnvelope, envelope) as Context.Context<any>
+  if (Option.isSome(span)) context = Context.add(context, Tracer.ParentSpan, span.value)
+  if (Option.isNone(unit)) return context
+  const inside = Context.add(context, UnitOfWork, unit.value)
+  return isQuery ? unit.value.sql.provideQuery(inside) : unit.value.sql.provide(inside)
+}

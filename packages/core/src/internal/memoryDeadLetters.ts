@@ -1,0 +1,89 @@
+import type { Envelope } from "../Envelope.ts"
+import * as Headers from "../Headers.ts"
+import type { DeadLetterRow, Filter, Park } from "../MessageStore.ts"
+import type { Messages, Row } from "./memoryMessages.ts"
+import { type Journal, Table } from "./memoryTable.ts"
+
+/**
+ * The messages that were given up.
+ *
+ * @internal
+ */
+export class DeadLetters {
+  private readonly rows: Table<{ readonly letter: DeadLetterRow; readonly priority: number }>
+  private sequence = 0
+
+  constructor(journal: Journal) {
+    this.rows = new Table(journal)
+  }
+
+  /** Keeps the message as it was on the channel, not as the consumer understood it, with its whole history. */
+  park(now: number, write: Park, row: Row | undefined): void {
+    const { error, fingerprint, reason } = write
+    const { attempt, failures } = write.envelope
+    const envelope = row === undefined ? write.envelope : { ...row.envelope, attempt, failures }
+    const { channel, priority } = row ?? { channel: write.channel, priority: 0 }
+    const key = String(++this.sequence)
+    this.rows.set(key, { priority, letter: { key, channel, envelope, reason, error, fingerprint, parkedAt: now } })
+  }
+
+  /** All that match, newest first. */
+  matching(filter: Filter): ReadonlyArray<DeadLetterRow> {
+    return this.rows
+      .values()
+      .map((row) => row.letter)
+      .filter((letter) => matches(filter, letter.channel, letter.envelope, letter.fingerprint))
+      .toReversed()
+  }
+
+  delete(keys: ReadonlyArray<string>): number {
+    return keys.filter((key) => this.rows.delete(key)).length
+  }
+
+  /** The oldest first. */
+  replay(now: number, messages: Messages, keys: ReadonlyArray<string>): number {
+    let replayed = 0
+    for (const key of keys.toSorted((self, that) => Number(self) - Number(that))) {
+      const row = this.rows.get(key)
+      if (row === undefined) continue
+      this.rows.delete(key)
+      messages.add(now, {
+        channel: row.letter.channel,
+        envelope: afresh(now, row.letter.envelope),
+        priority: row.priority,
+        due: undefined,
+        timer: undefined,
+        undelayed: false
+      })
+      replayed++
+    }
+    return replayed
+  }
+}
+
+/**
+ * Whether all that the filter names is so.
+ *
+ * @internal
+ */
+export const matches = (
+  filter: Filter,
+  channel: string,
+  envelope: Envelope,
+  fingerprint: string | undefined
+): boolean =>
+  (filter.channel === undefined || filter.channel === channel) &&
+  (filter.endpoint === undefined || filter.endpoint === envelope.endpoint) &&
+  (filter.tag === undefined || filter.tag === envelope.tag) &&
+  (filter.id === undefined || filter.id === envelope.id) &&
+  (filter.fingerprint === undefined || filter.fingerprint === fingerprint)
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+const afresh = (now: number, envelope: Envelope): Envelope => ({
+  ...envelope,
+  failures: [],
+  headers: { ...envelope.headers, [Headers.replayedAt]: String(now) }
+})

@@ -1,0 +1,226 @@
+import type { Envelope, Failure } from "../Envelope.ts"
+import type { Delivery, Due, Lease, Timer } from "../MessageStore.ts"
+import { Heap } from "./memoryHeap.ts"
+import { type Journal, Table, Waiters } from "./memoryTable.ts"
+
+/**
+ * A message on a channel.
+ *
+ * @internal
+ */
+export interface Row {
+  readonly key: string
+  readonly channel: string
+  readonly envelope: Envelope
+  readonly priority: number
+  readonly timer: Timer | undefined
+  readonly undelayed: boolean
+  readonly crashes: number
+  readonly state: "Ready" | "Claimed" | "Scheduled"
+  /** Its place among those of its priority. */
+  readonly sequence: number
+  /** When it became available, or if it is scheduled, will. */
+  readonly availableAt: number
+  readonly token: string
+  readonly leaseUntil: number
+}
+
+/**
+ * The messages of all channels. Every method takes the time at which it happens.
+ *
+ * @internal
+ */
+export class Messages {
+  private readonly rows: Table<Row>
+  private readonly channels = new Map<string, Channel>()
+  private readonly timers = new Map<string, Set<Row>>()
+  private sequence = 0
+  private token = 0
+
+  constructor(journal: Journal) {
+    this.rows = new Table<Row>(journal, (before, after) => {
+      if (before !== undefined) this.leave(before)
+      if (after !== undefined) this.enter(after)
+    })
+  }
+
+  channel(name: string): Channel {
+    const existing = this.channels.get(name)
+    if (existing !== undefined) return existing
+    const channel = new Channel()
+    this.channels.set(name, channel)
+    return channel
+  }
+
+  all(): ReadonlyArray<Row> {
+    return this.rows.values()
+  }
+
+  add(
+    now: number,
+    message: Pick<Row, "channel" | "envelope" | "priority" | "timer" | "undelayed"> & { readonly due: Due | undefined }
+  ): void {
+    const { due, ...rest } = message
+    if (rest.timer !== undefined) this.cancelTimer(now, rest.timer.owner, rest.timer.name)
+    const at = dueAt(now, due)
+    const sequence = ++this.sequence
+    this.put({
+      ...rest,
+      key: String(sequence),
+      sequence,
+      crashes: 0,
+      state: at > now ? "Scheduled" : "Ready",
+      availableAt: Math.max(at, now),
+      token: "",
+      leaseUntil: 0
+    })
+  }
+
+  /** The row under the lease, unless the lease was lost. */
+  held(now: number, lease: Lease): Row | undefined {
+    const row = this.rows.get(lease.key)
+    return row?.state === "Claimed" && row.token === lease.token && row.leaseUntil > now ? row : undefined
+  }
+
+  remove(row: Row): void {
+    this.rows.delete(row.key)
+  }
+
+  retry(now: number, row: Row, failures: ReadonlyArray<Failure>, afterMillis: number): void {
+    this.later({ ...row, envelope: { ...row.envelope, failures } }, now + afterMillis)
+  }
+
+  release(now: number, row: Row, afterMillis: number): void {
+    if (afterMillis > 0) this.later(row, now + afterMillis)
+    else this.put({ ...row, state: "Ready" })
+  }
+
+  renew(now: number, row: Row, leaseMillis: number): void {
+    this.put({ ...row, leaseUntil: now + leaseMillis })
+  }
+
+  cancelTimer(now: number, owner: string, name: string | undefined): void {
+    for (const row of Array.from(this.timers.get(owner) ?? [])) {
+      const claimed = row.state === "Claimed" && row.leaseUntil > now
+      if (!claimed && (name === undefined || row.timer?.name === name)) this.remove(row)
+    }
+  }
+
+  claim(now: number, name: string, limit: number, leaseMillis: number): ReadonlyArray<Delivery> {
+    const channel = this.channel(name)
+    this.takeBackExpired(now, channel)
+    this.moveDue(now, channel)
+    const deliveries: Array<Delivery> = []
+    while (deliveries.length < limit) {
+      const row = channel.ready.peek()
+      if (row === undefined) break
+      const claimed: Row = { ...row, state: "Claimed", token: String(++this.token), leaseUntil: now + leaseMillis }
+      this.put(claimed)
+      deliveries.push(deliver(now, claimed))
+    }
+    return deliveries
+  }
+
+  scheduled(key: string): Row | undefined {
+    const row = this.rows.get(key)
+    return row?.state === "Scheduled" ? row : undefined
+  }
+
+  reschedule(now: number, row: Row, due: Due): void {
+    this.put({ ...row, availableAt: dueAt(now, due) })
+  }
+
+  private takeBackExpired(now: number, channel: Channel): void {
+    for (;;) {
+      const row = channel.claimed.peek()
+      if (row === undefined || row.leaseUntil > now) return
+      this.put({ ...row, state: "Ready", crashes: row.crashes + 1 })
+    }
+  }
+
+  private moveDue(now: number, channel: Channel): void {
+    for (;;) {
+      const row = channel.scheduled.peek()
+      if (row === undefined || row.availableAt > now) return
+      this.put({ ...row, state: "Ready", sequence: ++this.sequence })
+    }
+  }
+
+  /** A timer's message keeps its name, unless the timer was armed again in the meantime. */
+  private later(row: Row, availableAt: number): void {
+    const { timer } = row
+    const armed = timer === undefined ? [] : Array.from(this.timers.get(timer.owner) ?? [])
+    const again = armed.some((other) => other.state === "Scheduled" && other.timer?.name === timer?.name)
+    this.put({ ...row, state: "Scheduled", availableAt, timer: again ? undefined : timer })
+  }
+
+  private put(row: Row): void {
+    this.rows.set(row.key, row)
+  }
+
+  private enter(row: Row): void {
+    const channel = this.channel(row.channel)
+    channel.place(row).add(row)
+    channel.waiters.wake()
+    if (row.timer === undefined) return
+    const owned = this.timers.get(row.timer.owner)
+    if (owned === undefined) this.timers.set(row.timer.owner, new Set([row]))
+    else owned.add(row)
+  }
+
+  private leave(row: Row): void {
+    this.channel(row.channel).place(row).remove(row)
+    if (row.timer === undefined) return
+    const owned = this.timers.get(row.timer.owner)
+    owned?.delete(row)
+    if (owned?.size === 0) this.timers.delete(row.timer.owner)
+  }
+}
+
+/**
+ * What a message shows of itself: its attempt follows from what happened to it.
+ *
+ * @internal
+ */
+export const envelopeOf = (row: Row): Envelope => ({
+  ...row.envelope,
+  attempt: row.envelope.failures.length + row.crashes + 1
+})
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+class Channel {
+  readonly ready = new Heap<Row>((self, that) =>
+    self.priority === that.priority ? self.sequence < that.sequence : self.priority > that.priority
+  )
+  readonly claimed = new Heap<Row>((self, that) => self.leaseUntil < that.leaseUntil)
+  readonly scheduled = new Heap<Row>((self, that) =>
+    self.availableAt === that.availableAt ? self.sequence < that.sequence : self.availableAt < that.availableAt
+  )
+  readonly waiters = new Waiters()
+
+  place(row: Row): Heap<Row> {
+    return row.state === "Ready" ? this.ready : row.state === "Claimed" ? this.claimed : this.scheduled
+  }
+
+  /** When there is something to claim, as far as is known now. */
+  claimableAt(): number {
+    if (this.ready.size > 0) return Number.NEGATIVE_INFINITY
+    const due = this.scheduled.peek()?.availableAt ?? Number.POSITIVE_INFINITY
+    return Math.min(due, this.claimed.peek()?.leaseUntil ?? Number.POSITIVE_INFINITY)
+  }
+}
+
+const deliver = (now: number, row: Row): Delivery => ({
+  lease: { channel: row.channel, key: row.key, token: row.token },
+  envelope: envelopeOf(row),
+  claimedAt: now,
+  availableAt: row.availableAt,
+  crashes: row.crashes,
+  undelayed: row.undelayed
+})
+
+const dueAt = (now: number, due: Due | undefined): number =>
+  due === undefined ? now : due._tag === "After" ? now + due.millis : due.epochMillis

@@ -1,0 +1,157 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Encoded, Filter, Scheduled, Subscription, Transaction, TransactionScope } from "../MessageStore.ts"
+import { matches } from "./memoryDeadLetters.ts"
+import { envelopeOf } from "./memoryMessages.ts"
+import { commit, keyLost, State, sagaKey } from "./memoryWrites.ts"
+
+/** @internal */
+export const make: Effect.Effect<Encoded> = Effect.sync(() => {
+  const state = new State()
+  return {
+    kind: "memory",
+    now: Clock.currentTimeMillis,
+    handlerConnections: undefined,
+    advance: () => Effect.void,
+    isInfrastructure: () => false,
+    begin: Effect.succeed(transaction),
+    outside: (context) => context,
+    commit: (units) => at((now) => units.map((writes) => commit(state, now, writes))),
+    ...consuming(state),
+    ...subscribing(state),
+    ...keys(state),
+    ...views(state)
+  }
+})
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+/** What is done in one go, at one time, cannot be seen half done. */
+const at: <A>(f: (now: number) => A) => Effect.Effect<A> = (f) => Effect.map(Clock.currentTimeMillis, f)
+
+const scope: TransactionScope = {
+  provide: (context) => context,
+  provideQuery: (context) => context,
+  nested: () => scope,
+  close: () => Effect.void
+}
+
+const transaction: Transaction = {
+  root: scope,
+  joined: false,
+  finish: Effect.succeed(false),
+  commit: () => Effect.dieMessage("The memory store has no SQL to commit"),
+  rollback: Effect.void
+}
+
+const consuming = ({ messages }: State): Pick<Encoded, "claim" | "renew" | "release" | "wake" | "depth"> => ({
+  claim: ({ channel, leaseMillis, limit }) => at((now) => messages.claim(now, channel, limit, leaseMillis)),
+  renew: (leases, leaseMillis) =>
+    at((now) =>
+      leases.filter((lease) => {
+        const row = messages.held(now, lease)
+        if (row !== undefined) messages.renew(now, row, leaseMillis)
+        return row === undefined
+      })
+    ),
+  release: (leases, afterMillis) =>
+    at((now) => {
+      for (const lease of leases) {
+        const row = messages.held(now, lease)
+        if (row !== undefined) messages.release(now, row, afterMillis)
+      }
+    }),
+  wake: (name, atMost) => {
+    const channel = messages.channel(name)
+    const wakeBy = (deadline: number): Effect.Effect<void> =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        const next = Math.min(deadline, channel.claimableAt())
+        return next <= now ? Effect.void : Effect.zipRight(channel.waiters.wait(next - now), wakeBy(deadline))
+      })
+    return Effect.flatMap(Clock.currentTimeMillis, (now) => wakeBy(now + atMost))
+  },
+  depth: (name) =>
+    Effect.sync(() => {
+      const channel = messages.channel(name)
+      return { ready: channel.ready.size + channel.claimed.size, scheduled: channel.scheduled.size }
+    })
+})
+
+const subscribing = ({ subscriptions }: State): Pick<Encoded, "subscribe" | "unsubscribe" | "subscriptions"> => ({
+  subscribe: (added) =>
+    Effect.sync(() => {
+      for (const _ of added) subscriptions.set(subscriptionKey(_), _)
+    }),
+  unsubscribe: (endpoint) =>
+    Effect.sync(() => {
+      for (const _ of subscriptions.values()) if (_.endpoint === endpoint) subscriptions.delete(subscriptionKey(_))
+    }),
+  subscriptions: Effect.sync(() => subscriptions.values())
+})
+
+const keys = ({
+  keys,
+  remembered
+}: State): Pick<Encoded, "remembered" | "claimKey" | "completeKey" | "releaseKey"> => ({
+  remembered: (asked) => at((now) => new Set(asked.filter((key) => remembered.get(now, key) !== undefined))),
+  claimKey: (key, leaseMillis) => keys.claim(key, leaseMillis),
+  completeKey: (key, token, result, windowMillis) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      keys.complete(now, key, token, result, windowMillis) ? Effect.void : Effect.fail(keyLost(key))
+    ),
+  releaseKey: (key, token) => at((now) => keys.release(now, key, token))
+})
+
+const views = (
+  state: State
+): Pick<
+  Encoded,
+  | "loadSaga"
+  | "scheduled"
+  | "reschedule"
+  | "cancelScheduled"
+  | "deadLetters"
+  | "countDeadLetters"
+  | "replay"
+  | "deleteDeadLetters"
+> => ({
+  loadSaga: (saga, id) => Effect.sync(() => Option.fromNullable(state.sagas.get(sagaKey(saga, id)))),
+  scheduled: (filter) => Effect.sync(() => scheduled(state, filter)),
+  reschedule: (key, due) =>
+    at((now) => {
+      const row = state.messages.scheduled(key)
+      if (row !== undefined) state.messages.reschedule(now, row, due)
+      return row !== undefined
+    }),
+  cancelScheduled: (key) =>
+    Effect.sync(() => {
+      const row = state.messages.scheduled(key)
+      if (row !== undefined) state.messages.remove(row)
+      return row !== undefined
+    }),
+  deadLetters: (filter) => Effect.sync(() => state.deadLetters.matching(filter).slice(0, filter.limit ?? 100)),
+  countDeadLetters: (filter) => Effect.sync(() => state.deadLetters.matching(filter).length),
+  replay: (keys) => at((now) => state.deadLetters.replay(now, state.messages, keys)),
+  deleteDeadLetters: (keys) => Effect.sync(() => state.deadLetters.delete(keys))
+})
+
+const scheduled = (state: State, filter: Filter): ReadonlyArray<Scheduled> =>
+  state.messages
+    .all()
+    .filter((row) => row.state === "Scheduled" && matches(filter, row.channel, row.envelope, undefined))
+    .sort((self, that) => self.availableAt - that.availableAt || self.sequence - that.sequence)
+    .slice(0, filter.limit ?? 100)
+    .map((row) => ({
+      key: row.key,
+      channel: row.channel,
+      envelope: envelopeOf(row),
+      dueAt: row.availableAt,
+      timer: row.timer
+    }))
+
+/** One endpoint takes one copy of an event, wherever it now listens. */
+const subscriptionKey = (subscription: Subscription): string =>
+  JSON.stringify([subscription.tag, subscription.endpoint])

@@ -1,0 +1,136 @@
+import * as Option from "effect/Option"
+import type {
+  CompleteKey,
+  Deduplicate,
+  Lease,
+  Publish,
+  SagaPut,
+  SagaRow,
+  Send,
+  Subscription,
+  Write
+} from "../MessageStore.ts"
+import { MessagingError } from "../MessagingError.ts"
+import { DeadLetters } from "./memoryDeadLetters.ts"
+import { Expiring, Keys } from "./memoryKeys.ts"
+import { Messages, type Row } from "./memoryMessages.ts"
+import { Journal, Table } from "./memoryTable.ts"
+
+/**
+ * Everything the store keeps.
+ *
+ * @internal
+ */
+export class State {
+  readonly journal = new Journal()
+  readonly messages = new Messages(this.journal)
+  readonly deadLetters = new DeadLetters(this.journal)
+  readonly keys = new Keys(this.journal)
+  readonly remembered = new Expiring<{ readonly key: string; readonly expiresAt: number }>(this.journal)
+  readonly sagas = new Table<SagaRow>(this.journal)
+  readonly subscriptions = new Table<Subscription>(this.journal)
+}
+
+/**
+ * Commits one unit, whole or not at all.
+ *
+ * @internal
+ */
+export const commit = (state: State, now: number, writes: ReadonlyArray<Write>): Option.Option<MessagingError> => {
+  state.remembered.prune(now)
+  return state.journal.whole(writes, (write) => apply(state, now, write))
+}
+
+/**
+ * Where a saga is kept.
+ *
+ * @internal
+ */
+export const sagaKey = (saga: string, id: string): string => JSON.stringify([saga, id])
+
+/**
+ * The failure of one who comes too late with an answer.
+ *
+ * @internal
+ */
+export const keyLost = (key: string): MessagingError =>
+  conflict(`The claim on the idempotency key "${key}" was lost: its lease ran out and somebody else has taken it`)
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+type Outcome = Option.Option<MessagingError>
+
+const apply = (state: State, now: number, write: Write): Outcome => {
+  switch (write._tag) {
+    case "Send":
+      return done(send(state, now, write))
+    case "Publish":
+      return done(publish(state, now, write))
+    case "CancelTimer":
+      return done(state.messages.cancelTimer(now, write.owner, write.name))
+    case "Acknowledge":
+      return settle(state, now, write.lease, (row) => state.messages.remove(row))
+    case "Retry":
+      return settle(state, now, write.lease, (row) => state.messages.retry(now, row, write.failures, write.afterMillis))
+    case "Park":
+      if (write.lease === undefined) return done(state.deadLetters.park(now, write, undefined))
+      return settle(state, now, write.lease, (row) => {
+        state.messages.remove(row)
+        state.deadLetters.park(now, write, row)
+      })
+    case "SagaPut":
+      return sagaPut(state, write)
+    case "Deduplicate":
+      return deduplicate(state, now, write)
+    case "CompleteKey":
+      return completeKey(state, now, write)
+  }
+}
+
+const done = (_: void): Outcome => Option.none()
+
+const settle = (state: State, now: number, lease: Lease, f: (row: Row) => void): Outcome => {
+  const row = state.messages.held(now, lease)
+  return row === undefined ? Option.some(leaseLost(lease)) : done(f(row))
+}
+
+const send = (state: State, now: number, { channel, due, envelope, priority, timer }: Send): void =>
+  state.messages.add(now, { channel, envelope, priority, due, timer, undelayed: false })
+
+const publish = (state: State, now: number, write: Publish): void => {
+  for (const { channel, endpoint, tag } of state.subscriptions.values()) {
+    if (tag !== write.envelope.tag || write.except.includes(endpoint)) continue
+    const envelope = { ...write.envelope, endpoint }
+    const { due, priority } = write
+    state.messages.add(now, { channel, envelope, priority, due, timer: undefined, undelayed: true })
+  }
+}
+
+const sagaPut = (state: State, write: SagaPut): Outcome => {
+  const key = sagaKey(write.saga, write.id)
+  if ((state.sagas.get(key)?.version ?? 0) !== write.version - 1) {
+    return Option.some(conflict(`Somebody else has changed the saga "${write.saga}" of "${write.id}"`))
+  }
+  const { _tag, ...row } = write
+  return done(state.sagas.set(key, row))
+}
+
+const deduplicate = (state: State, now: number, write: Deduplicate): Outcome =>
+  state.remembered.get(now, write.key) === undefined
+    ? done(state.remembered.set({ key: write.key, expiresAt: now + write.windowMillis }))
+    : Option.some(conflict(`The key "${write.key}" is remembered already`))
+
+const completeKey = (state: State, now: number, write: CompleteKey): Outcome =>
+  state.keys.complete(now, write.key, write.token, write.result, write.windowMillis)
+    ? Option.none()
+    : Option.some(keyLost(write.key))
+
+const conflict = (detail: string): MessagingError => new MessagingError({ reason: "Conflict", detail })
+
+const leaseLost = (lease: Lease): MessagingError =>
+  new MessagingError({
+    reason: "LeaseLost",
+    detail: `The lease on a message of the channel "${lease.channel}" ran out before its unit of work was committed`
+  })

@@ -1,0 +1,237 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { pipeArguments } from "effect/Pipeable"
+import * as Schema from "effect/Schema"
+import { CurrentEnvelope, type Metadata } from "../Envelope.ts"
+import type { Mode, Options } from "../Handler.ts"
+import * as Message from "../Message.ts"
+import { due, type When } from "../MessageScheduler.ts"
+import type { SagaRow } from "../MessageStore.ts"
+import { MessagingError } from "../MessagingError.ts"
+import { SagaStore } from "../SagaStore.ts"
+import { type Scope, UnitOfWork } from "../UnitOfWork.ts"
+import { makeMetadata } from "./dispatch.ts"
+import { CurrentEndpoint } from "./endpoint.ts"
+import { TypeId as HandlerTypeId } from "./handler.ts"
+import { uuid7 } from "./uuid.ts"
+
+/** @internal */
+export const TypeId = "~@holdfast/core/Saga" as const
+
+/** @internal */
+export const completeTag = "@holdfast/core/Saga/Complete" as const
+
+/** @internal */
+export type Transition =
+  | {
+      readonly message: Message.AnyClass
+      readonly starts: boolean
+      readonly id: (message: any, headers: Readonly<Record<string, string>>) => string | Option.Option<string>
+      readonly handle: (state: any, message: any) => Effect.Effect<any, any, any>
+    }
+  | { readonly timeout: string; readonly handle: (state: any) => Effect.Effect<any, any, any> }
+
+/** @internal */
+export interface AnySaga {
+  readonly name: string
+  readonly mode: Mode
+  readonly state: Schema.Schema.Any
+  readonly transitions: ReadonlyArray<Transition>
+}
+
+/** @internal */
+export class CurrentSaga extends Context.Tag("@holdfast/core/Saga/CurrentSaga")<
+  CurrentSaga,
+  {
+    readonly arm: (name: string, when: When) => Effect.Effect<void>
+    readonly cancel: (name: string) => Effect.Effect<void>
+  }
+>() {}
+
+/** What the runtime sends to a saga whose timeout fires. `arming` tells which arming of it this is. @internal */
+export class SagaTimeout extends Message.Event<SagaTimeout>()("holdfast/SagaTimeout", {
+  payload: { id: Schema.String, timeout: Schema.String, arming: Schema.String }
+}) {}
+
+/** @internal */
+export const make = (
+  name: string,
+  state: Schema.Schema.Any,
+  transitions: ReadonlyArray<Transition>,
+  mode: Mode = "Synchronous"
+): any =>
+  Object.assign(Object.create(Proto), {
+    name,
+    state,
+    transitions,
+    mode,
+    options: { internal: [SagaTimeout] } satisfies Options,
+    messages: [...new Set(transitions.flatMap((transition) => ("message" in transition ? [transition.message] : [])))],
+    handle: (message: any) => handle({ name, state, transitions, mode }, message)
+  })
+
+/** @internal */
+export const add = (self: AnySaga, transition: Transition): any =>
+  make(self.name, self.state, [...self.transitions, transition], "timeout" in transition ? "Timed" : self.mode)
+
+/** @internal */
+export const decodeState = (
+  name: string,
+  schema: Schema.Schema.Any,
+  row: SagaRow
+): Effect.Effect<any, MessagingError, any> =>
+  Effect.mapError(
+    Schema.decode(Schema.parseJson(schema as Schema.Schema<any, any>))(row.state),
+    (cause) =>
+      new MessagingError({
+        reason: "Rejected",
+        detail: `the stored state of saga ${name} "${row.id}" does not fit its schema: make the schema read old states`,
+        cause
+      })
+  )
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+const Proto = {
+  [HandlerTypeId]: HandlerTypeId,
+  [TypeId]: TypeId,
+  pipe() {
+    return pipeArguments(this, arguments)
+  }
+}
+
+/** One step of one instance, known by what was loaded. */
+interface Step {
+  readonly saga: AnySaga
+  readonly id: string
+  readonly row: Option.Option<SagaRow>
+  /** The timeout that this step answers: it is armed no longer. */
+  readonly fired: string | undefined
+  readonly run: (state: any) => Effect.Effect<any, any, any>
+}
+
+const handle = (saga: AnySaga, message: any): Effect.Effect<void, any, any> =>
+  Effect.gen(function* () {
+    const store = yield* SagaStore
+    const envelope = yield* CurrentEnvelope
+    const id = message instanceof SagaTimeout ? message.id : yield* identify(saga, message, envelope)
+    const row = yield* store.load(saga.name, id)
+    const run = message instanceof SagaTimeout ? onTimeout(saga, message, row) : onMessage(saga, message, row)
+    if (run === undefined) {
+      return yield* Effect.logDebug(
+        `Saga ${saga.name} "${id}" ignores ${envelope.tag}: it is not in a state to handle it`
+      )
+    }
+    yield* move({ saga, id, row, run, fired: message instanceof SagaTimeout ? message.timeout : undefined })
+  })
+
+const identify = (saga: AnySaga, message: any, envelope: Metadata): Effect.Effect<string, MessagingError> => {
+  const transition = saga.transitions.find((t) => "message" in t && t.message._tag === message._tag)
+  const id = transition !== undefined && "message" in transition ? transition.id(message, envelope.headers) : ""
+  const value = typeof id === "string" ? id : Option.getOrElse(id, () => "")
+  return value !== ""
+    ? Effect.succeed(value)
+    : new MessagingError({
+        reason: "Rejected",
+        detail: `${envelope.tag} has no identifier for saga ${saga.name}: its \`id\` function found none`
+      })
+}
+
+/** Start or continue is decided by whether the instance exists; a completed one is not moved again. */
+const onMessage = (saga: AnySaga, message: any, row: Option.Option<SagaRow>): Step["run"] | undefined => {
+  if (Option.isSome(row) && row.value.completed) return undefined
+  const transition = saga.transitions.find(
+    (t) => "message" in t && t.message._tag === message._tag && t.starts === Option.isNone(row)
+  )
+  return transition !== undefined && "message" in transition ? (state) => transition.handle(state, message) : undefined
+}
+
+/** Only the last arming of a timeout counts: others were moved or cancelled while they were on their way. */
+const onTimeout = (saga: AnySaga, message: SagaTimeout, row: Option.Option<SagaRow>): Step["run"] | undefined => {
+  if (Option.isNone(row) || row.value.completed || row.value.timers[message.timeout] !== message.arming)
+    return undefined
+  const transition = saga.transitions.find((t) => "timeout" in t && t.timeout === message.timeout)
+  return transition !== undefined && "timeout" in transition ? transition.handle : undefined
+}
+
+const move = ({ fired, id, row, run, saga }: Step) =>
+  Effect.gen(function* () {
+    const store = yield* SagaStore
+    const unit = yield* UnitOfWork
+    const state = Option.isSome(row) ? yield* decodeState(saga.name, saga.state, row.value) : undefined
+    const timers = new Map(Option.isSome(row) ? Object.entries(row.value.timers) : [])
+    if (fired !== undefined) timers.delete(fired)
+    const timing = yield* makeTiming(saga, id, timers, unit)
+    const next = yield* Effect.provideService(run(state), CurrentSaga, timing)
+    const completed = isComplete(next)
+    const encoded = yield* encodeState(saga, completed ? next.state : next)
+    if (completed) {
+      timers.clear()
+      yield* unit.stage({ _tag: "CancelTimer", owner: owner(saga.name, id), name: undefined })
+    }
+    const version = (Option.isSome(row) ? row.value.version : 0) + 1
+    yield* store.put({ saga: saga.name, id, version, state: encoded, completed, timers: Object.fromEntries(timers) })
+  })
+
+const isComplete = (next: unknown): next is { readonly state: unknown } =>
+  typeof next === "object" && next !== null && "_tag" in next && next._tag === completeTag
+
+const encodeState = (saga: AnySaga, state: unknown): Effect.Effect<string, MessagingError, any> =>
+  Effect.mapError(
+    Schema.encode(Schema.parseJson(saga.state as Schema.Schema<any, any>))(state),
+    (cause) =>
+      new MessagingError({
+        reason: "Rejected",
+        detail: `a transition of saga ${saga.name} returned a state that its schema refuses`,
+        cause
+      })
+  )
+
+const owner = (saga: string, id: string): string => `saga:${saga}:${id}`
+
+const makeTiming = (saga: AnySaga, id: string, timers: Map<string, string>, unit: Scope) =>
+  Effect.gen(function* () {
+    const endpoint = yield* CurrentEndpoint
+    const envelope = yield* CurrentEnvelope
+    const arm = (name: string, when: When): Effect.Effect<void> =>
+      Effect.gen(function* () {
+        const channel = endpoint.channel
+        if (!saga.transitions.some((t) => "timeout" in t && t.timeout === name)) {
+          return yield* Effect.dieMessage(
+            `Saga ${saga.name} has no Saga.onTimeout("${name}", …) for the timeout it arms`
+          )
+        }
+        if (channel?._tag !== "Stored") {
+          return yield* Effect.dieMessage(
+            `Saga ${saga.name} arms timeouts, so its channel must be one that a store keeps`
+          )
+        }
+        const arming = yield* uuid7
+        const metadata = yield* Effect.provideService(
+          makeMetadata(SagaTimeout._tag, saga.name, undefined),
+          CurrentEnvelope,
+          envelope
+        )
+        timers.set(name, arming)
+        yield* unit.stage({
+          _tag: "Send",
+          channel: channel.name,
+          envelope: {
+            ...metadata,
+            payload: JSON.stringify({ _tag: SagaTimeout._tag, id, timeout: name, arming }),
+            failures: []
+          },
+          priority: 0,
+          due: due(when),
+          timer: { owner: owner(saga.name, id), name }
+        })
+      })
+    const cancel = (name: string): Effect.Effect<void> =>
+      Effect.suspend(() =>
+        timers.delete(name) ? unit.stage({ _tag: "CancelTimer", owner: owner(saga.name, id), name }) : Effect.void
+      )
+    return CurrentSaga.of({ arm, cancel })
+  })

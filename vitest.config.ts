@@ -1,0 +1,19 @@
+import { fileURLToPath } from "node:url"
+import { defineConfig } from "vitest/config"
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      {
+        find: /^@holdfast\/(core|postgres|embedded)$/,
+        replacement: `${fileURLToPath(new URL("./packages", import.meta.url))}/$1/src/index.ts`
+      }
+    ]
+  },
+  test: {
+    include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
+    exclude: ["**/node_modules/**", "**/dist/**"],
+    testTimeout: 30_000,
+    hookTimeout: 60_000
+  }
+})
