@@ -6,6 +6,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import type * as Channel from "./Channel.ts"
 import type { HandledOn } from "./Handler.ts"
 import { HandlerRegistry } from "./HandlerRegistry.ts"
@@ -171,11 +172,15 @@ const prepare = <I>(tag: Channel.TagClass<I, any, any>, options: Options | undef
 const checkPool = (
   tag: Channel.TagClass<any, any, any>,
   options: Options | undefined
-): Effect.Effect<void, MessagingError, HandlerRegistry | MessageStore> =>
+): Effect.Effect<void, MessagingError, HandlerRegistry | MessageStore | Scope.Scope> =>
   Effect.gen(function* () {
     const registry = yield* HandlerRegistry
     const { handlerConnections } = yield* MessageStore
-    const sum = registry.reserve(concurrencyOf(options))
+    const concurrency = concurrencyOf(options)
+    const sum = yield* Effect.acquireRelease(
+      Effect.sync(() => registry.reserve(concurrency)),
+      () => Effect.sync(() => registry.reserve(-concurrency))
+    )
     if (handlerConnections === undefined || sum <= handlerConnections) return
     return yield* new MessagingError({
       reason: "Rejected",

@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import type { Handles } from "./Handler.ts"
 import { HandlerRegistry } from "./HandlerRegistry.ts"
 import type { UserHeaders } from "./Headers.ts"
-import { checked, makeMetadata, mayRetryInPlace } from "./internal/dispatch.ts"
+import { checked, makeMetadata, retryInPlace } from "./internal/dispatch.ts"
 import type * as Message from "./Message.ts"
 import type { MessagingError } from "./MessagingError.ts"
 
@@ -88,10 +88,7 @@ export const layer: Layer.Layer<QueryBus, never, HandlerRegistry> = Layer.effect
           if (entry === undefined) return yield* Effect.dieMessage(`No handler is registered for query ${query._tag}`)
           const envelope = yield* makeMetadata(query._tag, entry.name, options?.headers)
           registry.observe?.({ _tag: "Asked", message: query, envelope })
-          const once = checked(entry, entry.handle(query, envelope))
-          return yield* entry.retry === undefined
-            ? once
-            : Effect.retry(once, { schedule: entry.retry, while: mayRetryInPlace })
+          return yield* retryInPlace(entry, checked(entry, entry.handle(query, envelope)))
         }).pipe(Effect.withSpan(`ask ${query._tag}`, { captureStackTrace: false })) as any
     })
   )

@@ -14,7 +14,7 @@ import type { Delivery, Due, Encoded } from "../MessageStore.ts"
 import { FailureClassifier, isMessagingError, type MessagingError, some } from "../MessagingError.ts"
 import * as RetryPolicy from "../RetryPolicy.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
-import { mayRetryInPlace } from "./dispatch.ts"
+import { retryInPlace } from "./dispatch.ts"
 import { render, verdict } from "./failure.ts"
 import { commitOne, inboxKey, type Source, type Verdict } from "./source.ts"
 
@@ -105,9 +105,7 @@ const handle = (consuming: Consuming, entry: Entry, delivery: Delivery, message:
   const once = UnitOfWork.root(store, onceOnly(consuming, delivery, entry.handle(message, delivery.envelope)), {
     settle: source.settle(delivery)
   })
-  const retried =
-    entry.retry === undefined ? once : Effect.retry(once, { schedule: entry.retry, while: mayRetryInPlace })
-  return Effect.withSpan(retried, `handle ${entry.name}`, {
+  return Effect.withSpan(retryInPlace(entry, once), `handle ${entry.name}`, {
     kind: "consumer",
     captureStackTrace: false,
     attributes: { "messaging.message.id": delivery.envelope.id, "messaging.destination.name": source.channel },

@@ -13,6 +13,7 @@ import { due, type When } from "../MessageScheduler.ts"
 import type { Due, Encoded } from "../MessageStore.ts"
 import { isMessagingError, MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
+import { render } from "./failure.ts"
 import { uuid7 } from "./uuid.ts"
 
 /** @internal */
@@ -72,20 +73,24 @@ export const handleNow = (
   message: Message.Any,
   envelope: Metadata
 ): Effect.Effect<unknown, unknown> => {
-  const once = inUnit(bus.store, checked(entry, entry.handle(message, envelope)))
   const observe = bus.registry.observe
-  const retried =
-    entry.retry === undefined ? once : Effect.retry(once, { schedule: entry.retry, while: mayRetryInPlace })
-  return observe === undefined
-    ? retried
-    : Effect.tapBoth(retried, {
-        onSuccess: () => Effect.sync(() => observe({ _tag: "Handled", message, envelope })),
-        onFailure: (error) => Effect.sync(() => observe({ _tag: "Failed", message, envelope, error: String(error) }))
-      })
+  const handled = checked(entry, entry.handle(message, envelope))
+  if (observe === undefined) return retryInPlace(entry, inUnit(bus.store, handled))
+  const logged = Effect.zipLeft(
+    handled,
+    UnitOfWork.afterCommit(Effect.sync(() => observe({ _tag: "Handled", message, envelope })))
+  )
+  return Effect.tapErrorCause(retryInPlace(entry, inUnit(bus.store, logged)), (cause) =>
+    Effect.sync(() => observe({ _tag: "Failed", message, envelope, error: render(cause) }))
+  )
 }
 
-/** The handler's own failures, and a database that was away: never an outcome that is not known. @internal */
-export const mayRetryInPlace = (error: unknown): boolean => !isMessagingError(error) || error.reason === "Unavailable"
+/** @internal */
+export const retryInPlace = <A>(entry: Entry, effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
+  entry.retry === undefined ? effect : Effect.retry(effect, { schedule: entry.retry, while: mayRetryInPlace })
+
+/** The handler's own failures, and a database that was away: never an outcome that is not known. */
+const mayRetryInPlace = (error: unknown): boolean => !isMessagingError(error) || error.reason === "Unavailable"
 
 /** An answer that the message's schema refuses is an error, never an answer. @internal */
 export const checked = (entry: Entry, effect: Effect.Effect<unknown, unknown>): Effect.Effect<unknown, unknown> =>
