@@ -1,0 +1,35 @@
+/**
+ * What every store promises, whatever keeps it: `MessageStore.Encoded`, sentence by sentence.
+ */
+import { layer as within } from "@effect/vitest"
+import type { MessageStore } from "@holdfast/core"
+import type { Layer } from "effect"
+import { claiming } from "./claiming.ts"
+import { committing } from "./committing.ts"
+import { deadLetters } from "./deadLetters.ts"
+import type { Features } from "./fixtures.ts"
+import { keys } from "./keys.ts"
+import { leases } from "./leases.ts"
+import { sagas } from "./sagas.ts"
+import { scheduling } from "./scheduling.ts"
+import { subscriptions } from "./subscriptions.ts"
+import { timers } from "./timers.ts"
+import { waking } from "./waking.ts"
+
+export const suite = <E>(
+  name: string,
+  layer: () => Layer.Layer<MessageStore.MessageStore, E>,
+  features: Features
+): void =>
+  within(layer(), { timeout: "1 minute" })(`MessageStore, ${name}`, (it) => {
+    claiming(it, features)
+    leases(it)
+    scheduling(it, features)
+    timers(it)
+    committing(it, features)
+    sagas(it)
+    keys(it)
+    subscriptions(it)
+    deadLetters(it)
+    waking(it)
+  })
