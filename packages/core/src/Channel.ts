@@ -148,6 +148,8 @@ export interface TagClass<Self, Name extends string, out M extends Message.AnyCl
  */
 export type Shape = Context.TagClassShape<any, Channel>
 
+type MissingSelf = 'Missing `Self` generic - use `class Self extends Channel.Tag<Self>()("key", { ... }) {}`'
+
 /**
  * Declares a channel as a service: which messages it carries, and what happens to those that fail.
  *
@@ -173,7 +175,7 @@ export type Shape = Context.TagClassShape<any, Channel>
  * @category constructors
  */
 export const Tag =
-  <Self>() =>
+  <Self = never>() =>
   <const Name extends string, const Messages extends ReadonlyArray<Message.AnyClass> = ReadonlyArray<Message.AnyClass>>(
     key: Name,
     options?: {
@@ -187,7 +189,7 @@ export const Tag =
       }
       readonly maxBytes?: number | undefined
     }
-  ): TagClass<Self, Name, Messages[number]> =>
+  ): [Self] extends [never] ? MissingSelf : TagClass<Self, Name, Messages[number]> =>
     class extends Context.Tag(key)<any, Channel>() {
       static readonly [TypeId]: TypeId = TypeId
       static readonly channelName = options?.name ?? key

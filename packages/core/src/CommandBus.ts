@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Handles } from "./Handler.ts"
@@ -41,7 +42,7 @@ export interface SendOptions {
   /** Holds the command back. Only for asynchronous handlers; wins over the handler's own delay. */
   readonly delay?: When | undefined
   /** Holds the command back until an instant. Wins over `delay`. */
-  readonly at?: When | undefined
+  readonly at?: DateTime.DateTime | Date | undefined
   /** Commands with a higher priority are taken first. 0 unless given. Only for asynchronous handlers. */
   readonly priority?: number | undefined
   /**

@@ -122,14 +122,11 @@ export interface HandledOn<in out C> {
  * @category type-level
  */
 export type Provides<H> =
-  | Routes<H>
-  | (H extends Handler<infer _M, infer _E, infer R, infer Mode>
-      ? Mode extends "Asynchronous"
-        ? R extends Channel.Shape
-          ? HandledOn<R>
-          : never
-        : never
-      : never)
+  H extends Handler<infer M, infer _E, infer R, infer M0>
+    ?
+        | (M extends { readonly kind: "Command" | "Query" } ? Handles<M["_tag"]> : never)
+        | (M0 extends "Asynchronous" ? (R extends Channel.Shape ? HandledOn<R> : never) : never)
+    : never
 
 /**
  * What the routing of a handler provides.
@@ -159,7 +156,9 @@ export type Given = CurrentEnvelope | CurrentEndpoint | UnitOfWork | Scope.Scope
  * @category type-level
  */
 export type Requires<H> =
-  H extends Handler<infer M, infer _E, infer R, infer _Mode> ? Schema.Schema.Context<M> | Exclude<R, Given> : never
+  H extends Handler<infer M, infer _E, infer R, infer _Mode>
+    ? Schema.Schema.Context<M> | Exclude<R, [M] extends [Message.AnyQuery] ? Exclude<Given, UnitOfWork> : Given>
+    : never
 
 /**
  * `unknown` if every message of `M` may travel the channel, else the reason.
@@ -167,15 +166,32 @@ export type Requires<H> =
  * @since 0.1.0
  * @category type-level
  */
-export type Travels<M extends Message.AnyClass, Name extends string, C extends Message.AnyClass> = [M] extends [
-  { readonly success: typeof Schema.Void }
-]
-  ? [M] extends [{ readonly error: typeof Schema.Never }]
-    ? [M] extends [C]
-      ? unknown
-      : `${Name} does not carry ${Exclude<M, C>["_tag"]}`
+export type Travels<M extends Message.AnyClass, Name extends string, C extends Message.AnyClass> = [
+  Stays<M, Name, C>
+] extends [never]
+  ? unknown
+  : Stays<M, Name, C>
+
+/** Why, for each message that may not travel. */
+type Stays<M extends Message.AnyClass, Name extends string, C extends Message.AnyClass> = M extends {
+  readonly success: typeof Schema.Void
+}
+  ? M extends { readonly error: typeof Schema.Never }
+    ? M extends C
+      ? never
+      : `${Name} does not carry ${M["_tag"]}`
     : `${M["_tag"]} declares an error that its sender could never see, so it cannot be asynchronous: publish an event`
   : `${M["_tag"]} replies, so it cannot be asynchronous`
+
+/**
+ * `unknown` if the handler has no channel yet, else why it cannot get another.
+ *
+ * @since 0.1.0
+ * @category type-level
+ */
+export type Placed<M extends Message.AnyClass, M0 extends Mode> = M0 extends "Asynchronous"
+  ? `The handler of ${M["_tag"]} has a channel already, and a handler has one: remove the other Handler.asynchronous`
+  : unknown
 
 /**
  * `unknown` if the handler may fail as it does, else the reason. Whoever sends a command or asks a query sees only the
@@ -190,13 +206,22 @@ export type Fails<H> =
     ? Mode extends "Asynchronous"
       ? unknown
       : Mode extends "Timed"
-        ? `${M["_tag"]} starts or moves a saga with timeouts, which need a channel: add Handler.asynchronous`
-        : [Exclude<E, M["error"]["Type"] | MessagingError>] extends [never]
+        ? `${NameOf<H>} has timeouts, which need a channel: add Handler.asynchronous`
+        : [Undeclared<M, E>] extends [never]
           ? unknown
-          : M["kind"] extends "Event"
-            ? `A handler of ${M["_tag"]} fails with ${TagOf<Exclude<E, MessagingError>>}, which its publisher cannot see: catch it, or add Handler.asynchronous`
-            : `The handler of ${M["_tag"]} fails with ${TagOf<Exclude<E, M["error"]["Type"] | MessagingError>>}, which ${M["_tag"]} does not declare`
+          : Undeclared<M, E>
     : unknown
+
+/** Why, for each message whose sender or publisher could not see what the handler fails with. */
+type Undeclared<M extends Message.AnyClass, E> = M extends Message.AnyEvent
+  ? `A handler of ${M["_tag"]} fails with ${TagOf<Exclude<E, MessagingError>>}, which its publisher cannot see: catch it, or add Handler.asynchronous`
+  : `The handler of ${M["_tag"]} fails with ${TagOf<Exclude<E, M["error"]["Type"] | MessagingError>>}, which ${M["_tag"]} does not declare`
+
+type NameOf<H> = H extends { readonly name: infer Name extends string }
+  ? string extends Name
+    ? "A saga"
+    : Name
+  : never
 
 type TagOf<E> = E extends { readonly _tag: infer Tag extends string } ? Tag : "an untagged error"
 
@@ -284,7 +309,7 @@ type EventOf<M> = M extends ReadonlyArray<infer C extends Message.AnyEvent> ? C 
  * writes, and handled later, at least once, by a consumer of the channel.
  *
  * The channel becomes a requirement, and must carry the handler's messages. A handler that replies, or a message that
- * declares an error, cannot be moved: nobody would wait for the answer. The last channel given is the one.
+ * declares an error, cannot be moved: nobody would wait for the answer. A handler has one channel.
  *
  * @example
  * ```ts
@@ -307,15 +332,15 @@ export const asynchronous: {
    */
   <I, Name extends string, C extends Message.AnyClass>(
     channel: Channel.TagClass<I, Name, C>
-  ): <M extends Message.AnyClass, E, R>(
-    self: Handler<M, E, R, Mode> & Travels<M, Name, C>
+  ): <M extends Message.AnyClass, E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Travels<M, Name, C> & Placed<M, M0>
   ) => Handler<M, E, R | I, "Asynchronous">
   /**
    * @since 0.1.0
    * @category combinators
    */
-  <M extends Message.AnyClass, E, R, I, Name extends string, C extends Message.AnyClass>(
-    self: Handler<M, E, R, Mode> & Travels<M, Name, C>,
+  <M extends Message.AnyClass, E, R, M0 extends Mode, I, Name extends string, C extends Message.AnyClass>(
+    self: Handler<M, E, R, M0> & Travels<M, Name, C> & Placed<M, M0>,
     channel: Channel.TagClass<I, Name, C>
   ): Handler<M, E, R | I, "Asynchronous">
 } = dual(2, (self: Any, channel: Channel.TagClass<any, string, any>) =>
@@ -350,25 +375,37 @@ export const delay: {
    */
   <M extends Message.AnyClass>(
     when: (message: M["Type"]) => When
-  ): <E, R>(self: Handler<M, E, R, "Asynchronous">) => Handler<M, E, R | MessageScheduler, "Asynchronous">
+  ): <E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Waits<M0>
+  ) => Handler<M, E, R | MessageScheduler, "Asynchronous">
   /**
    * @since 0.1.0
    * @category combinators
    */
   (
     when: When
-  ): <M extends Message.AnyClass, E, R>(
-    self: Handler<M, E, R, "Asynchronous">
+  ): <M extends Message.AnyClass, E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Waits<M0>
   ) => Handler<M, E, R | MessageScheduler, "Asynchronous">
   /**
    * @since 0.1.0
    * @category combinators
    */
-  <M extends Message.AnyClass, E, R>(
-    self: Handler<M, E, R, "Asynchronous">,
+  <M extends Message.AnyClass, E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Waits<M0>,
     when: When | ((message: M["Type"]) => When)
   ): Handler<M, E, R | MessageScheduler, "Asynchronous">
 } = dual(2, (self: Any, when: When | ((message: any) => When)) => internal.update(self, self.mode, { delay: when }))
+
+/**
+ * `unknown` if the handler has a channel on which a message can wait, else why it cannot be delayed.
+ *
+ * @since 0.1.0
+ * @category type-level
+ */
+export type Waits<M0 extends Mode> = [M0] extends ["Asynchronous"]
+  ? unknown
+  : "Only a handler with a channel can be delayed: add Handler.asynchronous before Handler.delay"
 
 /**
  * Tries again, as the schedule says, when the handler fails.
@@ -546,13 +583,23 @@ type Accepted<Handlers extends ReadonlyArray<Any>> = { [K in keyof Handlers]: Ha
  * @since 0.1.0
  * @category layers
  */
-export const routes: <Handlers extends ReadonlyArray<Handler<any, any, any, "Asynchronous">>>(
-  ...handlers: Handlers
+export const routes: <Handlers extends ReadonlyArray<Any>>(
+  ...handlers: Routed<Handlers>
 ) => Layer.Layer<
   Routes<Handlers[number]>,
   never,
   HandlerRegistry | Extract<Requires<Handlers[number]>, Channel.Shape>
 > = internal.routes as any
+
+type Routed<Handlers extends ReadonlyArray<Any>> = {
+  [K in keyof Handlers]: Handlers[K] &
+    (Handlers[K] extends Handler<any, any, any, "Asynchronous"> ? unknown : Unrouted<Handlers[K]>)
+}
+
+type Unrouted<H> =
+  H extends Handler<infer M, infer _E, infer _R, infer _M0>
+    ? `A handler of ${M["_tag"]} has no channel, so it cannot run elsewhere: add Handler.asynchronous`
+    : unknown
 
 /**
  * Whether the value is a handler.

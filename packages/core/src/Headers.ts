@@ -20,9 +20,7 @@ export type Headers = Readonly<Record<string, string>>
  * @category models
  */
 export type UserHeaders = Headers & {
-  readonly causationId?: never
-  readonly timestamp?: never
-  readonly replayedAt?: never
+  readonly [Name in "causationId" | "timestamp" | "traceparent" | "replayedAt"]?: `${Name} is set by the runtime`
 }
 
 /**

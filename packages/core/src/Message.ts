@@ -171,8 +171,8 @@ export const Command =
   <
     const Tag extends string,
     Payload extends Schema.Struct.Fields = {},
-    Success extends Schema.Schema.Any = typeof Schema.Void,
-    Failure extends Schema.Schema.All = typeof Schema.Never
+    Success extends Schema.Schema.AnyNoContext = typeof Schema.Void,
+    Failure extends Schema.Schema.All & { readonly Context: never } = typeof Schema.Never
   >(
     tag: Tag,
     options?: {
@@ -204,9 +204,9 @@ export const Query =
   <Self = never>() =>
   <
     const Tag extends string,
-    Success extends Schema.Schema.Any,
+    Success extends Schema.Schema.AnyNoContext,
     Payload extends Schema.Struct.Fields = {},
-    Failure extends Schema.Schema.All = typeof Schema.Never
+    Failure extends Schema.Schema.All & { readonly Context: never } = typeof Schema.Never
   >(
     tag: Tag,
     options: {

@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import type { Handler, Mode } from "./Handler.ts"
 import type { Headers } from "./Headers.ts"
+import type { CurrentSaga } from "./internal/saga.ts"
 import * as internal from "./internal/saga.ts"
 import type * as Message from "./Message.ts"
 import type { MessageScheduler, When } from "./MessageScheduler.ts"
@@ -77,7 +78,7 @@ export type Identify<C extends Message.AnyClass> = (
  * @since 0.1.0
  * @category context
  */
-export type CurrentSaga = internal.CurrentSaga
+export type { CurrentSaga } from "./internal/saga.ts"
 
 /**
  * Ends the saga, keeping its last state. Its armed timeouts are cancelled.
@@ -153,15 +154,15 @@ export const startOn: {
    * @since 0.1.0
    * @category transitions
    */
-  <C extends Moves, State extends Schema.Schema.Any, E2, R2>(
-    message: C,
+  <C extends Message.AnyClass, State extends Schema.Schema.Any, E2, R2>(
+    message: C & Moves<C>,
     options: {
       readonly id: Identify<C>
       readonly handle: (message: C["Type"]) => Effect.Effect<State["Type"] | Complete<State["Type"]>, E2, R2>
     }
   ): <Name extends string, M extends Message.AnyClass, E, R, M0 extends Mode>(
     self: Saga<Name, State, M, E, R, M0>
-  ) => Moved<Name, State, M | C, E | E2, R | R2, M0>
+  ) => Saga<Name, State, M | C, E | E2 | MessagingError, Exclude<R | R2, CurrentSaga>, M0>
   /**
    * @since 0.1.0
    * @category transitions
@@ -173,17 +174,17 @@ export const startOn: {
     E,
     R,
     M0 extends Mode,
-    C extends Moves,
+    C extends Message.AnyClass,
     E2,
     R2
   >(
     self: Saga<Name, State, M, E, R, M0>,
-    message: C,
+    message: C & Moves<C>,
     options: {
       readonly id: Identify<C>
       readonly handle: (message: C["Type"]) => Effect.Effect<State["Type"] | Complete<State["Type"]>, E2, R2>
     }
-  ): Moved<Name, State, M | C, E | E2, R | R2, M0>
+  ): Saga<Name, State, M | C, E | E2 | MessagingError, Exclude<R | R2, CurrentSaga>, M0>
 } = dual(3, (self: internal.AnySaga, message: Message.AnyClass, options: any) =>
   internal.add(self, {
     message,
@@ -219,8 +220,8 @@ export const on: {
    * @since 0.1.0
    * @category transitions
    */
-  <C extends Moves, State extends Schema.Schema.Any, E2, R2>(
-    message: C,
+  <C extends Message.AnyClass, State extends Schema.Schema.Any, E2, R2>(
+    message: C & Moves<C>,
     options: {
       readonly id: Identify<C>
       readonly handle: (
@@ -230,7 +231,7 @@ export const on: {
     }
   ): <Name extends string, M extends Message.AnyClass, E, R, M0 extends Mode>(
     self: Saga<Name, State, M, E, R, M0>
-  ) => Moved<Name, State, M | C, E | E2, R | R2, M0>
+  ) => Saga<Name, State, M | C, E | E2 | MessagingError, Exclude<R | R2, CurrentSaga>, M0>
   /**
    * @since 0.1.0
    * @category transitions
@@ -242,12 +243,12 @@ export const on: {
     E,
     R,
     M0 extends Mode,
-    C extends Moves,
+    C extends Message.AnyClass,
     E2,
     R2
   >(
     self: Saga<Name, State, M, E, R, M0>,
-    message: C,
+    message: C & Moves<C>,
     options: {
       readonly id: Identify<C>
       readonly handle: (
@@ -255,7 +256,7 @@ export const on: {
         message: C["Type"]
       ) => Effect.Effect<State["Type"] | Complete<State["Type"]>, E2, R2>
     }
-  ): Moved<Name, State, M | C, E | E2, R | R2, M0>
+  ): Saga<Name, State, M | C, E | E2 | MessagingError, Exclude<R | R2, CurrentSaga>, M0>
 } = dual(3, (self: internal.AnySaga, message: Message.AnyClass, options: any) =>
   internal.add(self, { message, starts: false, id: options.id, handle: options.handle })
 )
@@ -297,7 +298,7 @@ export const onTimeout: {
     }
   ): <Name extends string, M extends Message.AnyClass, E, R, M0 extends Mode>(
     self: Saga<Name, State, M, E, R, M0>
-  ) => Moved<Name, State, M, E | E2, R | R2 | MessageScheduler, "Timed">
+  ) => Saga<Name, State, M, E | E2 | MessagingError, Exclude<R | R2, CurrentSaga> | MessageScheduler, "Timed">
   /**
    * @since 0.1.0
    * @category transitions
@@ -308,7 +309,7 @@ export const onTimeout: {
     options: {
       readonly handle: (state: State["Type"]) => Effect.Effect<State["Type"] | Complete<State["Type"]>, E2, R2>
     }
-  ): Moved<Name, State, M, E | E2, R | R2 | MessageScheduler, "Timed">
+  ): Saga<Name, State, M, E | E2 | MessagingError, Exclude<R | R2, CurrentSaga> | MessageScheduler, "Timed">
 } = dual(3, (self: internal.AnySaga, name: string, options: any) =>
   internal.add(self, { timeout: name, handle: options.handle })
 )
@@ -319,22 +320,11 @@ export const onTimeout: {
  * @since 0.1.0
  * @category type-level
  */
-export type Moves = Message.AnyEvent | (Message.AnyCommand & { readonly success: typeof Schema.Void })
-
-/**
- * A saga with one more transition: what transitions are given, it does not require.
- *
- * @since 0.1.0
- * @category type-level
- */
-export type Moved<
-  Name extends string,
-  State extends Schema.Schema.Any,
-  M extends Message.AnyClass,
-  E,
-  R,
-  M0 extends Mode
-> = Saga<Name, State, M, E | MessagingError, Exclude<R, CurrentSaga>, M0>
+export type Moves<C extends Message.AnyClass> = C extends Message.AnyQuery
+  ? `${C["_tag"]} is a query, which changes nothing, so it cannot move a saga: answer it with Saga.get`
+  : C extends { readonly success: typeof Schema.Void }
+    ? unknown
+    : `${C["_tag"]} replies, so it cannot move a saga: let a handler answer it and publish an event`
 
 /**
  * Arms a timeout of this instance; armed again, it is moved. It is a row that survives restarts, committed with the

@@ -185,17 +185,18 @@ export const claiming = (it: It, features: Features): void => {
     })
   )
 
-  it.effect.skipIf(!features.frozenClock)("reads every time from its own clock", () =>
-    Effect.gen(function* () {
-      const channel = fresh("orders")
-      yield* advance(minute)
-      const now = yield* using((store) => store.now)
-      yield* sent(channel, 1)
-      yield* advance(minute)
-      const { availableAt, claimedAt } = yield* claimOne(channel)
-      assert.deepStrictEqual([availableAt, claimedAt], [now, now + minute])
-    })
-  )
+  if (features.frozenClock)
+    it.effect("reads every time from its own clock", () =>
+      Effect.gen(function* () {
+        const channel = fresh("orders")
+        yield* advance(minute)
+        const now = yield* using((store) => store.now)
+        yield* sent(channel, 1)
+        yield* advance(minute)
+        const { availableAt, claimedAt } = yield* claimOne(channel)
+        assert.deepStrictEqual([availableAt, claimedAt], [now, now + minute])
+      })
+    )
 
   it.effect("moves its clock when told", () =>
     Effect.gen(function* () {

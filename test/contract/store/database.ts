@@ -4,11 +4,10 @@
 import { SqlClient } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { PgMessaging } from "@holdfast/postgres"
-import { Config, Effect, Layer, Redacted } from "effect"
+import { Effect, Layer } from "effect"
+import { serverUrl } from "../../support/database.ts"
 
-const client = PgClient.layerConfig({
-  url: Config.redacted("DATABASE_URL").pipe(Config.withDefault(Redacted.make("postgresql://root@127.0.0.1:5432/test")))
-})
+const client = PgClient.layerConfig({ url: serverUrl })
 
 /** Drops the schema once all that uses it has ended. */
 const dropped = (schema: string) =>

@@ -98,17 +98,18 @@ export const scheduling = (it: It, features: Features): void => {
     })
   )
 
-  it.effect.skipIf(!features.frozenClock)("makes a message available at its due time, not a millisecond sooner", () =>
-    Effect.gen(function* () {
-      const channel = fresh("orders")
-      yield* commit(send(channel, { due: after(1_000) }))
-      yield* advance(999)
-      assert.isEmpty(yield* claim(channel))
-      yield* advance(1)
-      const delivery = yield* claimOne(channel)
-      assert.strictEqual(delivery.availableAt, delivery.claimedAt)
-    })
-  )
+  if (features.frozenClock)
+    it.effect("makes a message available at its due time, not a millisecond sooner", () =>
+      Effect.gen(function* () {
+        const channel = fresh("orders")
+        yield* commit(send(channel, { due: after(1_000) }))
+        yield* advance(999)
+        assert.isEmpty(yield* claim(channel))
+        yield* advance(1)
+        const delivery = yield* claimOne(channel)
+        assert.strictEqual(delivery.availableAt, delivery.claimedAt)
+      })
+    )
 
   it.effect("shows what waits for its time, by due time, retries and timers too", () =>
     Effect.gen(function* () {

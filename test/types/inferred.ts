@@ -1,0 +1,583 @@
+/**
+ * What the compiler infers of messages, handlers, layers and buses, pinned: each line fails to compile on a drift.
+ * Compiled, never run.
+ */
+import { HttpApiEndpoint } from "@effect/platform"
+import type {
+  DeadLetter,
+  Deduplication,
+  Envelope,
+  HandlerRegistry,
+  MessageScheduler,
+  MessagingError,
+  SagaStore,
+  UnitOfWork
+} from "@holdfast/core"
+import {
+  Channel,
+  CommandBus,
+  Consumer,
+  EventBus,
+  Handler,
+  Message,
+  MessageBus,
+  type MessageStore,
+  MessagingTest,
+  QueryBus
+} from "@holdfast/core"
+import type { Layer, Scope } from "effect"
+import { DateTime, Effect, type Option, Schedule, Schema } from "effect"
+import { equal, ok } from "./equal.ts"
+import {
+  Anything,
+  FindOrder,
+  GetTotal,
+  getTotal,
+  type MailError,
+  type Mailer,
+  mail,
+  type OrderId,
+  OrderPlaced,
+  Orders,
+  OrdersChannel,
+  OrdersLive,
+  OutOfStock,
+  orderId,
+  Pay,
+  PaymentReceived,
+  PlaceOrder,
+  pay,
+  placeOrder,
+  ShipOrder,
+  Shipping,
+  ShippingLive,
+  sendConfirmation,
+  ship,
+  shipOrder,
+  shipPaid,
+  Tick
+} from "./fixtures.ts"
+
+// -----------------------------------------------------------------------------
+// messages
+// -----------------------------------------------------------------------------
+
+// A class is the schema of its instances, as it is stored and sent: with its tag.
+ok(equal<PlaceOrder>()({} as typeof PlaceOrder.Type))
+ok(
+  equal<{ readonly _tag: "PlaceOrder"; readonly orderId: string; readonly total: number }>()(
+    {} as Schema.Simplify<typeof PlaceOrder.Encoded>
+  )
+)
+ok(equal<never>()({} as typeof PlaceOrder.Context))
+ok(equal<Effect.Effect<PlaceOrder, import("effect/ParseResult").ParseError>>()(Schema.decodeUnknown(PlaceOrder)({})))
+ok(equal<PlaceOrder>()(new PlaceOrder({ orderId, total: 1 })))
+ok(equal<OrderId>()(new PlaceOrder({ orderId, total: 1 }).orderId))
+ok(equal<Tick>()(new Tick()))
+
+// The payload alone, for HTTP bodies.
+ok(
+  equal<Schema.Struct<{ orderId: Schema.brand<typeof Schema.UUID, "OrderId">; total: typeof Schema.Number }>>()(
+    PlaceOrder.payload
+  )
+)
+ok(equal<Schema.Struct<{}>>()(Tick.payload))
+
+// Kind, tag and the schemas of the reply.
+ok(equal<"Command">()(PlaceOrder.kind))
+ok(equal<"Query">()(GetTotal.kind))
+ok(equal<"Event">()(OrderPlaced.kind))
+ok(equal<"PlaceOrder">()(PlaceOrder._tag))
+ok(equal<"PlaceOrder">()(new PlaceOrder({ orderId, total: 1 })._tag))
+ok(equal<typeof Schema.Void>()(PlaceOrder.success))
+ok(equal<typeof OutOfStock>()(PlaceOrder.error))
+ok(equal<typeof Schema.NumberFromString>()(Pay.success))
+ok(equal<typeof Schema.Never>()(Pay.error))
+ok(equal<typeof Schema.Number>()(GetTotal.success))
+ok(equal<typeof Schema.Void>()(OrderPlaced.success))
+ok(equal<OutOfStock>()({} as Message.Error<PlaceOrder>))
+ok(equal<void>()(undefined as Message.Success<PlaceOrder>))
+ok(equal<number>()({} as Message.Success<GetTotal>))
+ok(equal<never>()({} as Message.Error<OrderPlaced>))
+
+// Any class is of its kind, and of no other.
+ok(equal<[true, false, false]>()({} as Kinds<typeof PlaceOrder>))
+ok(equal<[false, true, false]>()({} as Kinds<typeof GetTotal>))
+ok(equal<[false, false, true]>()({} as Kinds<typeof OrderPlaced>))
+type Kinds<M> = [
+  M extends Message.AnyCommand ? true : false,
+  M extends Message.AnyQuery ? true : false,
+  M extends Message.AnyEvent ? true : false
+]
+
+// A message is a payload for HttpApi as it stands; so is its untagged struct.
+const place = HttpApiEndpoint.post("place", "/orders").setPayload(PlaceOrder).addError(OutOfStock)
+ok(equal<PlaceOrder>()({} as HttpApiEndpoint.HttpApiEndpoint.Payload<typeof place>))
+const placeUntagged = HttpApiEndpoint.post("place", "/orders").setPayload(PlaceOrder.payload)
+ok(
+  equal<{ readonly orderId: OrderId; readonly total: number }>()(
+    {} as HttpApiEndpoint.HttpApiEndpoint.Payload<typeof placeUntagged>
+  )
+)
+
+// A message may need services to be encoded: its handler's layer then requires them.
+declare const Secret: Schema.Schema<string, string, Orders>
+class Hide extends Message.Command<Hide>()("Hide", { payload: { secret: Secret } }) {}
+ok(equal<Orders>()({} as typeof Hide.Context))
+ok(
+  equal<Layer.Layer<Handler.Handles<"Hide">, never, HandlerRegistry.HandlerRegistry | Orders>>()(
+    Handler.layer(Handler.command(Hide, ({ secret }) => Effect.log(secret)))
+  )
+)
+
+// -----------------------------------------------------------------------------
+// channels
+// -----------------------------------------------------------------------------
+
+ok(equal<Layer.Layer<OrdersChannel>>()(Channel.layerMemory(OrdersChannel)))
+ok(equal<Layer.Layer<OrdersChannel>>()(Channel.layerStored(OrdersChannel, "postgres")))
+ok(equal<Layer.Layer<OrdersChannel>>()(Channel.layerDirect(OrdersChannel, {} as Channel.Driver)))
+ok(equal<"shop/OrdersChannel">()(OrdersChannel.key))
+ok(equal<ReadonlyArray<typeof OrderPlaced | typeof PaymentReceived | typeof ShipOrder>>()(OrdersChannel.messages))
+ok(equal<ReadonlyArray<Message.AnyClass>>()(Anything.messages))
+
+// -----------------------------------------------------------------------------
+// handlers
+// -----------------------------------------------------------------------------
+
+ok(
+  equal<Handler.Handler<typeof PlaceOrder, OutOfStock | MessagingError.MessagingError, Orders | EventBus.EventBus>>()(
+    placeOrder
+  )
+)
+ok(equal<Handler.Handler<typeof Pay>>()(pay))
+ok(equal<Handler.Handler<typeof GetTotal, never, Orders>>()(getTotal))
+ok(equal<Handler.Handler<typeof OrderPlaced, MailError, Mailer>>()(mail))
+ok(equal<Handler.Handler<typeof ShipOrder, never, never, "Synchronous">>()(ship))
+
+// What the schema encodes is not what the handler answers.
+ok(
+  equal<Handler.Handler<typeof FindOrder, OutOfStock, never>>()(
+    Handler.query(FindOrder, ({ orderId }) =>
+      Effect.filterOrFail(
+        Effect.succeed({} as Option.Option<number>),
+        () => true,
+        () => new OutOfStock({ orderId })
+      )
+    )
+  )
+)
+
+// Several events: the message is the union of them, and its tag tells which.
+ok(
+  equal<Handler.Handler<typeof OrderPlaced | typeof PaymentReceived>>()(
+    Handler.event([OrderPlaced, PaymentReceived], {
+      name: "Audit",
+      handle: (event) => {
+        ok(equal<OrderPlaced | PaymentReceived>()(event))
+        return Effect.log(event._tag === "OrderPlaced" ? event.total : event.remindAt)
+      }
+    })
+  )
+)
+ok(
+  equal<Handler.Handler<typeof OrderPlaced | typeof PaymentReceived, never, Orders>>()(
+    Handler.event([OrderPlaced, PaymentReceived], {
+      name: "Audit",
+      handle: Effect.fn("audit")(function* (event) {
+        ok(equal<OrderPlaced | PaymentReceived>()(event))
+        yield* Orders
+      })
+    })
+  )
+)
+
+// -----------------------------------------------------------------------------
+// asynchronous
+// -----------------------------------------------------------------------------
+
+ok(equal<Handler.Handler<typeof ShipOrder, never, OrdersChannel, "Asynchronous">>()(shipOrder))
+ok(
+  equal<
+    Handler.Handler<
+      typeof PaymentReceived,
+      MessagingError.MessagingError,
+      CommandBus.CommandBus | Handler.Handles<"ShipOrder"> | OrdersChannel,
+      "Asynchronous"
+    >
+  >()(shipPaid)
+)
+ok(
+  equal<
+    Handler.Handler<
+      typeof OrderPlaced,
+      MailError,
+      Mailer | OrdersChannel | MessageScheduler.MessageScheduler,
+      "Asynchronous"
+    >
+  >()(sendConfirmation)
+)
+ok(equal<Handler.Handler<typeof ShipOrder, never, Anything, "Asynchronous">>()(Handler.asynchronous(ship, Anything)))
+
+// Data-first is data-last.
+ok(equal<typeof shipOrder>()(Handler.asynchronous(ship, OrdersChannel)))
+
+// -----------------------------------------------------------------------------
+// delay
+// -----------------------------------------------------------------------------
+
+const paid = Handler.event(PaymentReceived, { name: "Remind", handle: () => Effect.void }).pipe(
+  Handler.asynchronous(OrdersChannel)
+)
+type Delayed = Handler.Handler<
+  typeof PaymentReceived,
+  never,
+  OrdersChannel | MessageScheduler.MessageScheduler,
+  "Asynchronous"
+>
+
+ok(equal<Delayed>()(paid.pipe(Handler.delay("10 minutes"))))
+ok(equal<Delayed>()(paid.pipe(Handler.delay(1_000))))
+ok(equal<Delayed>()(paid.pipe(Handler.delay(new Date(0)))))
+ok(equal<Delayed>()(paid.pipe(Handler.delay(DateTime.unsafeMake(0)))))
+ok(equal<Delayed>()(paid.pipe(Handler.delay((message) => message.remindAt))))
+ok(
+  equal<Delayed>()(
+    paid.pipe(
+      Handler.delay((message) => {
+        ok(equal<PaymentReceived>()(message))
+        return "1 second"
+      })
+    )
+  )
+)
+
+// Data-first is data-last.
+ok(equal<Delayed>()(Handler.delay(paid, "10 minutes")))
+ok(equal<Delayed>()(Handler.delay(paid, new Date(0))))
+ok(
+  equal<Delayed>()(
+    Handler.delay(paid, (message) => {
+      ok(equal<PaymentReceived>()(message))
+      return message.remindAt
+    })
+  )
+)
+
+// -----------------------------------------------------------------------------
+// retry
+// -----------------------------------------------------------------------------
+
+const mailLater = mail.pipe(Handler.asynchronous(OrdersChannel))
+
+// In place it needs nothing; durably it needs the scheduler.
+ok(equal<typeof mail>()(mail.pipe(Handler.retry(Schedule.recurs(3)))))
+ok(
+  equal<
+    Handler.Handler<
+      typeof OrderPlaced,
+      MailError,
+      Mailer | OrdersChannel | MessageScheduler.MessageScheduler,
+      "Asynchronous"
+    >
+  >()(mailLater.pipe(Handler.retry(Schedule.exponential("1 second"))))
+)
+ok(
+  equal<typeof sendConfirmation>()(
+    mail.pipe(
+      Handler.retry(Schedule.recurs(1)),
+      Handler.asynchronous(OrdersChannel),
+      Handler.retry(Schedule.spaced("5 seconds"))
+    )
+  )
+)
+
+// The schedule reads the handler's errors.
+ok(
+  equal<typeof sendConfirmation>()(
+    mailLater.pipe(Handler.retry(Schedule.recurWhile((error: MailError) => error._tag === "MailError")))
+  )
+)
+ok(
+  equal<typeof placeOrder>()(
+    placeOrder.pipe(
+      Handler.retry(
+        Schedule.recurs(3).pipe(
+          Schedule.whileInput((error: OutOfStock | MessagingError.MessagingError) => error._tag === "MessagingError")
+        )
+      )
+    )
+  )
+)
+
+// Data-first is data-last.
+ok(equal<typeof mail>()(Handler.retry(mail, Schedule.recurs(3))))
+ok(equal<typeof sendConfirmation>()(Handler.retry(mailLater, Schedule.exponential("1 second"))))
+ok(
+  equal<typeof sendConfirmation>()(
+    Handler.retry(
+      mailLater,
+      Schedule.recurWhile((error) => {
+        ok(equal<MailError>()(error))
+        return true
+      })
+    )
+  )
+)
+
+// -----------------------------------------------------------------------------
+// deduplicate
+// -----------------------------------------------------------------------------
+
+ok(
+  equal<
+    Handler.Handler<
+      typeof ShipOrder,
+      MessagingError.MessagingError,
+      OrdersChannel | Deduplication.Deduplication,
+      "Asynchronous"
+    >
+  >()(
+    shipOrder.pipe(
+      Handler.deduplicate({
+        key: (message, envelope) => {
+          ok(equal<ShipOrder>()(message))
+          ok(equal<Envelope.Metadata>()(envelope))
+          return message.orderId
+        },
+        window: "1 day"
+      })
+    )
+  )
+)
+ok(
+  equal<Handler.Handler<typeof ShipOrder, MessagingError.MessagingError, Deduplication.Deduplication, "Synchronous">>()(
+    ship.pipe(Handler.deduplicate({ key: (message) => message.orderId }))
+  )
+)
+ok(
+  equal<
+    Handler.Handler<
+      typeof OrderPlaced,
+      MailError | MessagingError.MessagingError,
+      Mailer | Deduplication.Deduplication,
+      "Synchronous"
+    >
+  >()(
+    Handler.deduplicate(mail, {
+      key: (message, envelope) => {
+        ok(equal<OrderPlaced>()(message))
+        ok(equal<Envelope.Metadata>()(envelope))
+        return envelope.id
+      }
+    })
+  )
+)
+
+// -----------------------------------------------------------------------------
+// layers
+// -----------------------------------------------------------------------------
+
+ok(
+  equal<
+    Layer.Layer<
+      Handler.Handles<"PlaceOrder"> | Handler.Handles<"GetTotal"> | Handler.HandledOn<OrdersChannel>,
+      never,
+      | HandlerRegistry.HandlerRegistry
+      | Orders
+      | EventBus.EventBus
+      | Mailer
+      | OrdersChannel
+      | MessageScheduler.MessageScheduler
+    >
+  >()(OrdersLive)
+)
+
+// `shipPaid` sends a command that `shipOrder`, in the same layer, handles.
+ok(
+  equal<
+    Layer.Layer<
+      Handler.Handles<"ShipOrder"> | Handler.HandledOn<OrdersChannel>,
+      never,
+      HandlerRegistry.HandlerRegistry | CommandBus.CommandBus | OrdersChannel
+    >
+  >()(ShippingLive)
+)
+
+// In another layer it is a requirement.
+ok(
+  equal<
+    Layer.Layer<
+      Handler.HandledOn<OrdersChannel>,
+      never,
+      HandlerRegistry.HandlerRegistry | CommandBus.CommandBus | Handler.Handles<"ShipOrder"> | OrdersChannel
+    >
+  >()(Handler.layer(shipPaid))
+)
+
+// A synchronous event handler provides nothing that others could need.
+ok(
+  equal<Layer.Layer<never, never, HandlerRegistry.HandlerRegistry>>()(
+    Handler.layer(Handler.event(Tick, { name: "OnTick", handle: () => Effect.void }))
+  )
+)
+
+// One `HandledOn` for each channel.
+ok(
+  equal<
+    Layer.Layer<
+      Handler.Handles<"ShipOrder"> | Handler.HandledOn<OrdersChannel> | Handler.HandledOn<Shipping>,
+      never,
+      HandlerRegistry.HandlerRegistry | OrdersChannel | Shipping
+    >
+  >()(Handler.layer(paid, Handler.asynchronous(ship, Shipping)))
+)
+
+// What the runtime gives to handlers, they do not require.
+ok(
+  equal<Layer.Layer<never, never, HandlerRegistry.HandlerRegistry | Orders>>()(
+    Handler.layer(
+      Handler.event(Tick, {
+        name: "OnTick",
+        handle: () => Effect.void as Effect.Effect<void, never, Orders | Handler.Given>
+      })
+    )
+  )
+)
+ok(
+  equal<true>()(
+    {} as UnitOfWork.UnitOfWork | Scope.Scope | Envelope.CurrentEnvelope extends Handler.Given ? true : false
+  )
+)
+
+// An asynchronous handler may fail with anything, a synchronous one with what its message declares.
+ok(equal<unknown>()({} as Handler.Fails<typeof sendConfirmation>))
+ok(equal<unknown>()({} as Handler.Fails<typeof placeOrder>))
+
+// Routes require the channel, and nothing else of the handler's.
+ok(
+  equal<Layer.Layer<Handler.Handles<"ShipOrder">, never, HandlerRegistry.HandlerRegistry | OrdersChannel>>()(
+    Handler.routes(sendConfirmation, shipPaid, shipOrder)
+  )
+)
+ok(
+  equal<Layer.Layer<never, never, HandlerRegistry.HandlerRegistry | OrdersChannel>>()(Handler.routes(sendConfirmation))
+)
+
+// -----------------------------------------------------------------------------
+// buses
+// -----------------------------------------------------------------------------
+
+type Send<Tag extends string, A = void, E = never> = Effect.Effect<
+  A,
+  E | MessagingError.MessagingError,
+  CommandBus.CommandBus | Handler.Handles<Tag>
+>
+
+ok(equal<Send<"PlaceOrder", void, OutOfStock>>()(CommandBus.send(new PlaceOrder({ orderId, total: 1 }))))
+ok(equal<Send<"Pay", number>>()(CommandBus.send(new Pay({ orderId }), { idempotencyKey: "pay-1" })))
+ok(equal<Send<"ShipOrder">>()(CommandBus.send(new ShipOrder({ orderId }))))
+ok(
+  equal<Send<"ShipOrder">>()(
+    CommandBus.send(new ShipOrder({ orderId }), {
+      headers: { tenant: "acme", correlationId: "1" },
+      delay: "10 minutes",
+      at: new Date(0),
+      priority: 1,
+      idempotencyKey: undefined
+    })
+  )
+)
+ok(equal<Send<"ShipOrder">>()(CommandBus.send(new ShipOrder({ orderId }), { at: DateTime.unsafeMake(0) })))
+
+type Ask<Tag extends string, A, E = never> = Effect.Effect<
+  A,
+  E | MessagingError.MessagingError,
+  QueryBus.QueryBus | Handler.Handles<Tag>
+>
+
+ok(equal<Ask<"GetTotal", number>>()(QueryBus.ask(new GetTotal({ orderId }))))
+ok(
+  equal<Ask<"FindOrder", Option.Option<number>, OutOfStock>>()(
+    QueryBus.ask(new FindOrder({ orderId }), { headers: { tenant: "acme" } })
+  )
+)
+
+type Publish = Effect.Effect<void, MessagingError.MessagingError, EventBus.EventBus>
+
+ok(equal<Publish>()(EventBus.publish(new OrderPlaced({ orderId, total: 1 }))))
+ok(equal<Publish>()(EventBus.publish(new Tick(), { headers: { tenant: "acme" }, delay: "10 minutes", priority: 1 })))
+
+// The services themselves answer alike, without `Handles`.
+ok(
+  equal<Effect.Effect<void, OutOfStock | MessagingError.MessagingError>>()(
+    ({} as CommandBus.CommandBus["Type"]).send(new PlaceOrder({ orderId, total: 1 }))
+  )
+)
+ok(
+  equal<Effect.Effect<number, MessagingError.MessagingError>>()(
+    ({} as QueryBus.QueryBus["Type"]).ask(new GetTotal({ orderId }))
+  )
+)
+
+ok(
+  equal<
+    Layer.Layer<
+      CommandBus.CommandBus | QueryBus.QueryBus | EventBus.EventBus | HandlerRegistry.HandlerRegistry,
+      never,
+      MessageStore.MessageStore
+    >
+  >()(MessageBus.layer)
+)
+
+// -----------------------------------------------------------------------------
+// consumers
+// -----------------------------------------------------------------------------
+
+type Consumes = OrdersChannel | HandlerRegistry.HandlerRegistry | MessageStore.MessageStore
+
+ok(
+  equal<Layer.Layer<never, MessagingError.MessagingError, Consumes | Handler.HandledOn<OrdersChannel>>>()(
+    Consumer.layer(OrdersChannel, { concurrency: 10, lease: "10 seconds" })
+  )
+)
+ok(equal<Effect.Effect<number, MessagingError.MessagingError, Consumes>>()(Consumer.drain(OrdersChannel)))
+ok(equal<Effect.Effect<void, MessagingError.MessagingError, Consumes>>()(Consumer.subscribe(OrdersChannel)))
+ok(
+  equal<Effect.Effect<void, MessagingError.MessagingError, MessageStore.MessageStore>>()(
+    Consumer.unsubscribe("SendConfirmation")
+  )
+)
+
+// -----------------------------------------------------------------------------
+// tests
+// -----------------------------------------------------------------------------
+
+ok(
+  equal<
+    Layer.Layer<
+      | CommandBus.CommandBus
+      | QueryBus.QueryBus
+      | EventBus.EventBus
+      | HandlerRegistry.HandlerRegistry
+      | MessageScheduler.MessageScheduler
+      | DeadLetter.DeadLetter
+      | Deduplication.Deduplication
+      | SagaStore.SagaStore
+      | MessagingTest.MessageLog
+      | MessageStore.MessageStore
+    >
+  >()(MessagingTest.layer)
+)
+ok(equal<Effect.Effect<ReadonlyArray<ShipOrder>, never, MessagingTest.MessageLog>>()(MessagingTest.sent(ShipOrder)))
+ok(
+  equal<Effect.Effect<ReadonlyArray<OrderPlaced>, never, MessagingTest.MessageLog>>()(
+    MessagingTest.published(OrderPlaced)
+  )
+)
+ok(equal<Effect.Effect<ReadonlyArray<Pay>, never, MessagingTest.MessageLog>>()(MessagingTest.handled(Pay)))
+ok(
+  equal<
+    Effect.Effect<number, MessagingError.MessagingError, HandlerRegistry.HandlerRegistry | MessageStore.MessageStore>
+  >()(MessagingTest.advance("24 hours"))
+)
