@@ -80,7 +80,10 @@ export interface Options {
   readonly deduplicate?:
     | { readonly key: (message: any, envelope: Metadata) => string; readonly window: Duration.DurationInput }
     | undefined
+  /** Messages only the runtime sends to the handler. */
   readonly internal?: ReadonlyArray<Message.AnyClass> | undefined
+  /** Messages of one key are handled one at a time in a process. */
+  readonly serialize?: ((message: any, envelope: Metadata) => string | undefined) | undefined
 }
 
 /**

@@ -45,6 +45,8 @@ export interface Entry {
   readonly retry: Schedule.Schedule<any, any, never> | undefined
   /** Runs the handler in the unit of work that the fiber is in. */
   readonly handle: (message: any, envelope: Metadata) => Effect.Effect<unknown, unknown>
+  /** Messages of one key are handled one at a time in this process: those of one saga instance. */
+  readonly serialize: ((message: any, envelope: Metadata) => string | undefined) | undefined
   readonly encode: (message: any) => Effect.Effect<unknown, unknown>
   readonly decode: (tag: string, payload: unknown) => Effect.Effect<any, unknown>
   /** Checks an answer against the message's schema. */
@@ -78,6 +80,10 @@ export class HandlerRegistry extends Context.Tag("@holdfast/core/HandlerRegistry
     readonly all: () => ReadonlyArray<Entry>
     /** Counts what this process's consumers may handle at once; answers the sum. */
     readonly reserve: (concurrency: number) => number
+    /** Runs effects of one key in this process one after the other, in the order in which they came. */
+    readonly oneAtATime: <A, E, R>(key: string, effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+    /** Since when, by this process's clock, it has met messages that nobody here handles. */
+    readonly unknownSince: Map<string, number>
     /** @internal */
     readonly observe: (typeof Observer)["Service"]["observe"]
   }
@@ -136,8 +142,35 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
       byEvent: (tag) => byEvent.get(tag) ?? [],
       byName: (name) => byName.get(name),
       all: () => [...byName.values()],
+      oneAtATime: makeQueues(),
+      unknownSince: new Map(),
       reserve: (concurrency) => (reserved += concurrency),
       observe: observer.observe
     })
   })
 )
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+/** A queue for each key that somebody holds or waits for. */
+const makeQueues = () => {
+  const queues = new Map<string, { readonly semaphore: Effect.Semaphore; users: number }>()
+  const enter = (key: string) =>
+    Effect.sync(() => {
+      const queue = queues.get(key) ?? { semaphore: Effect.unsafeMakeSemaphore(1), users: 0 }
+      queue.users++
+      queues.set(key, queue)
+      return queue
+    })
+  return <A, E, R>(key: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.acquireUseRelease(
+      enter(key),
+      (queue) => queue.semaphore.withPermits(1)(effect),
+      (queue) =>
+        Effect.sync(() => {
+          if (--queue.users === 0) queues.delete(key)
+        })
+    )
+}

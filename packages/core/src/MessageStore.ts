@@ -63,7 +63,8 @@ export interface Delivery {
   readonly availableAt: number
   /** How many consumers were lost while they had it. */
   readonly crashes: number
-  /** The copy was made for a subscription whose handler the publisher did not know, so its delay is not applied yet. */
+  readonly priority: number
+  /** The copy was made for a subscription whose handler the publisher did not know: its delay is not applied yet. */
   readonly undelayed: boolean
 }
 
@@ -103,6 +104,7 @@ export interface Send {
 
 /**
  * Puts a copy of an event on the channel of every persisted subscription, except for the endpoints already served.
+ * Without a `due` of the publisher's, the copies are `undelayed`: their handlers' own delays are still to be applied.
  *
  * @since 0.1.0
  * @category writes

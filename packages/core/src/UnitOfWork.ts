@@ -164,8 +164,8 @@ export const outside = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<
 export const afterCommit = <E, R>(effect: Effect.Effect<unknown, E, R>): Effect.Effect<void, never, R> =>
   Effect.contextWithEffect((context: Context.Context<R>) => {
     const unit = Context.getOption(context, UnitOfWork)
-    const hook = Effect.provide(effect, context).pipe(
-      outside,
+    const hook = outside(effect).pipe(
+      Effect.provide(context),
       Effect.catchAllCause((cause) => Effect.logWarning("An effect after the commit failed", cause)),
       Effect.asVoid
     )

@@ -26,9 +26,7 @@ import { withLiveClock } from "./internal/liveClock.ts"
 import * as Launcher from "./internal/server.ts"
 import * as Session from "./internal/session.ts"
 
-// errors
-
-export { EmbeddedPostgresError }
+export { EmbeddedPostgresError } from "./internal/error.ts"
 
 // models
 

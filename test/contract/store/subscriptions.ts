@@ -107,7 +107,7 @@ export const subscriptions = (it: It): void => {
       assert.deepStrictEqual(yield* using((store) => store.depth(channel)), { ready: 1, scheduled: 1 })
       yield* advance(11 * minute)
       const [first, second] = yield* claim(channel)
-      assert.deepStrictEqual([first!.envelope.endpoint, first!.undelayed], [a, true])
+      assert.deepStrictEqual([first!.envelope.endpoint, first!.undelayed], [a, false])
       assert.isFalse(second!.undelayed)
     })
   )

@@ -32,7 +32,6 @@ export const make = (
     registry,
     source: Source.make(store, channel, options),
     policy,
-    unknownSince: new Map(),
     inFlight: new Map(),
     lost,
     state,
@@ -152,6 +151,7 @@ const stop = (parts: Parts, options: RunOptions): Effect.Effect<void> =>
   Effect.gen(function* () {
     const fibers = () => [...parts.inFlight.values()]
     yield* Effect.forEach(fibers(), Fiber.await, { concurrency: "unbounded", discard: true }).pipe(
+      Effect.interruptible,
       Effect.timeoutOption(options.drainMillis)
     )
     parts.state.stopping = true

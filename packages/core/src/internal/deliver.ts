@@ -1,6 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -28,8 +29,6 @@ export interface Consuming {
   readonly registry: HandlerRegistry["Type"]
   readonly source: Source
   readonly policy: Policy
-  /** Tells since when, by this process's clock, a message has met no endpoint. */
-  readonly unknownSince: Map<string, number>
   /** The consumer lost the message, or is shutting down: what is interrupted now failed nobody's attempt. */
   readonly interrupted: (delivery: Delivery) => "Lost" | "Stopping" | undefined
 }
@@ -67,22 +66,18 @@ const deliverWith = (
     if (delivery.crashes >= consuming.policy.deadLetter.afterCrashes) return yield* crashed(consuming, delivery)
     const entry = consuming.registry.byName(envelope.endpoint)
     if (entry === undefined || !entry.local || !knows(entry, envelope.tag)) return yield* unknown(consuming, delivery)
-    consuming.unknownSince.delete(delivery.lease.key)
-    const decoded = yield* Effect.exit(decode(entry, envelope))
-    if (Exit.isFailure(decoded)) {
-      return yield* giveUp(
-        consuming,
-        delivery,
-        verdict("Undecodable", envelope.endpoint, decoded.cause),
-        envelope.failures
-      )
+    consuming.registry.unknownSince.delete(copyOf(envelope))
+    const prepared = yield* Effect.exit(prepare(entry, delivery))
+    if (Exit.isFailure(prepared)) {
+      const reason = Option.isSome(Cause.failureOption(prepared.cause)) ? "Undecodable" : "Defect"
+      const why = verdict(reason, envelope.endpoint, prepared.cause)
+      return yield* giveUp(consuming, delivery, why, envelope.failures)
     }
-    const wait = delivery.undelayed ? entry.route?.delay?.(decoded.value) : undefined
-    if (wait !== undefined && (yield* isAhead(consuming.store, wait))) {
-      return yield* postpone(consuming, delivery, wait)
-    }
-    const exit = yield* Effect.exit(restore(handle(consuming, entry, delivery, decoded.value)))
-    return yield* Effect.retry(settle(consuming, entry, delivery, decoded.value, exit), settling)
+    const { key, message, wait } = prepared.value
+    if (wait !== undefined && (yield* isAhead(consuming.store, wait))) return yield* postpone(consuming, delivery, wait)
+    const run = handle(consuming, entry, delivery, message)
+    const exit = yield* Effect.exit(restore(key === undefined ? run : consuming.registry.oneAtATime(key, run)))
+    return yield* Effect.retry(settle(consuming, entry, delivery, message, exit), settling)
   })
 
 /** A database that is away for a moment when the message is settled: the lease outlives that. */
@@ -94,10 +89,15 @@ const settling = {
 const knows = (entry: Entry, tag: string): boolean =>
   entry.messages.some((message) => message._tag === tag) || entry.internal.some((message) => message._tag === tag)
 
-const decode = (entry: Entry, envelope: Envelope): Effect.Effect<unknown, unknown> =>
-  Effect.flatMap(
-    Effect.try({ try: () => JSON.parse(envelope.payload) as unknown, catch: (cause) => cause }),
-    (payload) => entry.decode(envelope.tag, payload)
+/** The message, and what its handler says of it. Fails when it does not decode, dies when the handler's functions do. */
+const prepare = (entry: Entry, { envelope, undelayed }: Delivery) =>
+  Effect.try({ try: () => JSON.parse(envelope.payload) as unknown, catch: (cause) => cause }).pipe(
+    Effect.flatMap((payload) => entry.decode(envelope.tag, payload)),
+    Effect.map((message: unknown) => ({
+      message,
+      wait: undelayed ? entry.route?.delay?.(message) : undefined,
+      key: entry.serialize?.(message, envelope)
+    }))
   )
 
 const handle = (consuming: Consuming, entry: Entry, delivery: Delivery, message: unknown) => {
@@ -119,11 +119,12 @@ const onceOnly = (consuming: Consuming, delivery: Delivery, effect: Effect.Effec
   if (mark === undefined) return effect
   const key = inboxKey(consuming.source.channel, delivery.envelope)
   return Effect.flatMap(consuming.store.remembered([key]), (seen) =>
-    seen.has(key) ? Effect.fail(alreadyHandled) : effect
+    seen.has(key) ? Effect.fail(new AlreadyHandled()) : effect
   )
 }
 
-const alreadyHandled = { _tag: "@holdfast/core/internal/AlreadyHandled" } as const
+/** Undoes the unit of a message that was delivered again: there is nothing left to do but to acknowledge it. */
+class AlreadyHandled extends Data.TaggedError("@holdfast/core/internal/AlreadyHandled") {}
 
 const settle = (
   consuming: Consuming,
@@ -139,7 +140,7 @@ const settle = (
     return Effect.as(source.settled(delivery), "Handled")
   }
   const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
-  if (error === alreadyHandled) return Effect.as(source.settled(delivery), "Handled")
+  if (error instanceof AlreadyHandled) return Effect.as(source.settled(delivery), "Handled")
   const interrupted = consuming.interrupted(delivery)
   if (interrupted === "Lost" || (isMessagingError(error) && error.reason === "LeaseLost")) {
     return Effect.as(Effect.logInfo("The lease was lost: another consumer has the message"), "Lost")
@@ -223,14 +224,16 @@ const crashed = (consuming: Consuming, delivery: Delivery) =>
 const unknown = (consuming: Consuming, delivery: Delivery) =>
   Effect.gen(function* () {
     const { endpoint, tag } = delivery.envelope
+    const { unknownSince } = consuming.registry
+    const copy = copyOf(delivery.envelope)
     const now = yield* Clock.currentTimeMillis
-    const since = consuming.unknownSince.get(delivery.lease.key) ?? now
+    const since = unknownSince.get(copy) ?? now
     if (now - since < consuming.policy.deadLetter.unknownEndpointAfter) {
-      if (consuming.unknownSince.size < 10_000) consuming.unknownSince.set(delivery.lease.key, since)
+      if (unknownSince.size < 10_000) unknownSince.set(copy, since)
       yield* Effect.logWarning(`Nobody here handles ${tag} as "${endpoint}": the message is given back`)
       return yield* release(consuming.source, delivery, unknownDelayMillis)
     }
-    consuming.unknownSince.delete(delivery.lease.key)
+    unknownSince.delete(copy)
     return yield* giveUp(
       consuming,
       delivery,
@@ -242,6 +245,9 @@ const unknown = (consuming: Consuming, delivery: Delivery) =>
       delivery.envelope.failures
     )
   })
+
+/** One copy of a message, whatever row it is in. */
+const copyOf = (envelope: Envelope): string => `${envelope.endpoint}:${envelope.id}`
 
 const unknownDelayMillis = 5_000
 
@@ -257,7 +263,7 @@ const postpone = (consuming: Consuming, delivery: Delivery, due: Due): Effect.Ef
         _tag: "Send",
         channel: consuming.source.channel,
         envelope: delivery.envelope,
-        priority: 0,
+        priority: delivery.priority,
         due,
         timer: undefined
       }

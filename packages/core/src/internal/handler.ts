@@ -1,6 +1,8 @@
 import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FiberRef from "effect/FiberRef"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { pipeArguments } from "effect/Pipeable"
@@ -47,9 +49,10 @@ export const layer = (...handlers: ReadonlyArray<Any>): Layer.Layer<any, never, 
     Effect.gen(function* () {
       const registry = yield* HandlerRegistry
       const context = yield* Effect.context<never>()
+      const runtime = yield* captureRuntime
       let provided = Context.empty() as Context.Context<any>
       for (const handler of handlers) {
-        const entry = makeEntry(handler, context, true)
+        const entry = makeEntry(handler, context, runtime, true)
         yield* checkStore(entry, context)
         yield* registry.add(entry)
         provided = phantoms(provided, handler, true)
@@ -64,6 +67,7 @@ export const routes = (...handlers: ReadonlyArray<Any>): Layer.Layer<any, never,
     Effect.gen(function* () {
       const registry = yield* HandlerRegistry
       const context = yield* Effect.context<never>()
+      const runtime = yield* captureRuntime
       let provided = Context.empty() as Context.Context<any>
       for (const handler of handlers) {
         if (handler.options.channel === undefined) {
@@ -71,7 +75,7 @@ export const routes = (...handlers: ReadonlyArray<Any>): Layer.Layer<any, never,
             `Handler.routes was given "${handler.name}", which has no channel: only asynchronous handlers can run elsewhere`
           )
         }
-        yield* registry.add(makeEntry(handler, context, false))
+        yield* registry.add(makeEntry(handler, context, runtime, false))
         provided = phantoms(provided, handler, false)
       }
       return provided
@@ -110,7 +114,20 @@ const checkStore = (entry: Entry, context: Context.Context<never>): Effect.Effec
     : Effect.void
 }
 
-const makeEntry = (handler: Any, context: Context.Context<never>, local: boolean): Entry => {
+/** Clock, configuration, random numbers, tracer and loggers, as they were when the layer was built. */
+const captureRuntime: Effect.Effect<Within> = Effect.zipWith(
+  FiberRef.get(DefaultServices.currentServices),
+  FiberRef.get(FiberRef.currentLoggers),
+  (services, loggers) => (effect) =>
+    effect.pipe(
+      Effect.locally(DefaultServices.currentServices, services),
+      Effect.locally(FiberRef.currentLoggers, loggers)
+    )
+)
+
+type Within = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+const makeEntry = (handler: Any, context: Context.Context<never>, within: Within, local: boolean): Entry => {
   const route = makeRoute(handler, context)
   const codecs = makeCodecs([...handler.messages, ...(handler.options.internal ?? [])], context)
   return {
@@ -120,7 +137,8 @@ const makeEntry = (handler: Any, context: Context.Context<never>, local: boolean
     internal: handler.options.internal ?? [],
     route,
     retry: handler.options.retryInPlace,
-    handle: makeHandle(handler, route, context),
+    handle: makeHandle(handler, route, context, within),
+    serialize: handler.options.serialize,
     encode: codecs.encode,
     decode: codecs.decode,
     validate: makeValidate(handler)
@@ -168,12 +186,14 @@ const makeValidate = (handler: Any): Entry["validate"] => {
 }
 
 const makeHandle =
-  (handler: Any, route: Route | undefined, captured: Context.Context<never>): Entry["handle"] =>
+  (handler: Any, route: Route | undefined, captured: Context.Context<never>, within: Within): Entry["handle"] =>
   (message, envelope) => {
     const endpoint = { name: handler.name, channel: route?.channel, policy: route?.policy }
     const isQuery = message.constructor?.kind === "Query"
-    return deduplicated(handler, message, envelope, handler.handle(message)).pipe(
+    const handled = Effect.suspend(() => handler.handle(message))
+    return Effect.suspend(() => deduplicated(handler, message, envelope, handled)).pipe(
       Effect.scoped,
+      within,
       Effect.mapInputContext((caller: Context.Context<never>) =>
         enter(captured, caller, envelope, isQuery).pipe(Context.add(CurrentEndpoint, endpoint))
       )

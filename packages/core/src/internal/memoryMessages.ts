@@ -219,6 +219,7 @@ const deliver = (now: number, row: Row): Delivery => ({
   claimedAt: now,
   availableAt: row.availableAt,
   crashes: row.crashes,
+  priority: row.priority,
   undelayed: row.undelayed
 })
 

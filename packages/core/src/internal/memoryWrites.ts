@@ -104,7 +104,7 @@ const publish = (state: State, now: number, write: Publish): void => {
     if (tag !== write.envelope.tag || write.except.includes(endpoint)) continue
     const envelope = { ...write.envelope, endpoint }
     const { due, priority } = write
-    state.messages.add(now, { channel, envelope, priority, due, timer: undefined, undelayed: true })
+    state.messages.add(now, { channel, envelope, priority, due, timer: undefined, undelayed: due === undefined })
   }
 }
 

@@ -66,7 +66,7 @@ export const make = (
     state,
     transitions,
     mode,
-    options: { internal: [SagaTimeout] } satisfies Options,
+    options: { internal: [SagaTimeout], serialize: serializeBy(name, transitions) } satisfies Options,
     messages: [...new Set(transitions.flatMap((transition) => ("message" in transition ? [transition.message] : [])))],
     handle: (message: any) => handle({ name, state, transitions, mode }, message)
   })
@@ -128,12 +128,24 @@ const handle = (saga: AnySaga, message: any): Effect.Effect<void, any, any> =>
     yield* move({ saga, id, row, run, fired: message instanceof SagaTimeout ? message.timeout : undefined })
   })
 
-const identify = (saga: AnySaga, message: any, envelope: Metadata): Effect.Effect<string, MessagingError> => {
-  const transition = saga.transitions.find((t) => "message" in t && t.message._tag === message._tag)
+/** An instance is moved by one message at a time: within a process by waiting, between processes by its version. */
+const serializeBy =
+  (name: string, transitions: ReadonlyArray<Transition>) =>
+  (message: any, envelope: Metadata): string | undefined => {
+    const id = message instanceof SagaTimeout ? message.id : identifierOf(transitions, message, envelope)
+    return id === "" ? undefined : owner(name, id)
+  }
+
+const identifierOf = (transitions: ReadonlyArray<Transition>, message: any, envelope: Metadata): string => {
+  const transition = transitions.find((t) => "message" in t && t.message._tag === message._tag)
   const id = transition !== undefined && "message" in transition ? transition.id(message, envelope.headers) : ""
-  const value = typeof id === "string" ? id : Option.getOrElse(id, () => "")
-  return value !== ""
-    ? Effect.succeed(value)
+  return typeof id === "string" ? id : Option.getOrElse(id, () => "")
+}
+
+const identify = (saga: AnySaga, message: any, envelope: Metadata): Effect.Effect<string, MessagingError> => {
+  const id = identifierOf(saga.transitions, message, envelope)
+  return id !== ""
+    ? Effect.succeed(id)
     : new MessagingError({
         reason: "Rejected",
         detail: `${envelope.tag} has no identifier for saga ${saga.name}: its \`id\` function found none`

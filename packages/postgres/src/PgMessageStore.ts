@@ -1,0 +1,228 @@
+/**
+ * The `MessageStore` in PostgreSQL. Applications provide it through `PgMessaging`; this module is for those who build
+ * layers of their own.
+ *
+ * @since 0.1.0
+ */
+
+import type { SqlError } from "@effect/sql/SqlError"
+import type { PgClient } from "@effect/sql-pg/PgClient"
+import type { Encoded } from "@holdfast/core/MessageStore"
+import { MessagingError } from "@holdfast/core/MessagingError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as EffectScope from "effect/Scope"
+import * as Claim from "./internal/claim.ts"
+import { wrap } from "./internal/client.ts"
+import * as Clock from "./internal/clock.ts"
+import * as Database from "./internal/database.ts"
+import { isInfrastructure, toMessagingError } from "./internal/errors.ts"
+import { commitUnits } from "./internal/group.ts"
+import { janitor } from "./internal/janitor.ts"
+import * as Keys from "./internal/keys.ts"
+import { listen } from "./internal/listen.ts"
+import * as Migrate from "./internal/migrate.ts"
+import { makeNotifier } from "./internal/notify.ts"
+import { PgMessagingError } from "./internal/pgMessagingError.ts"
+import { replay } from "./internal/replay.ts"
+import * as Transaction from "./internal/transaction.ts"
+import * as Views from "./internal/views.ts"
+import * as Wake from "./internal/wake.ts"
+
+/**
+ * How the store is opened. Its own connections, `maxConnections` (4), come on top of those of `PgClient`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** Where the tables are: `holdfast` when left out. */
+  readonly schema?: string | undefined
+  readonly maxConnections?: number | undefined
+  /** Without notifications (behind a pooler that cannot carry them) consumers poll. */
+  readonly notifications?: boolean | undefined
+  /** Lets tests move the clock. */
+  readonly testing?: boolean | undefined
+  /** After how long a statement of the store's own is given up: 30 seconds when left out. */
+  readonly queryTimeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * A store, and the client whose `withTransaction` keeps to the units of that store.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PgMessageStore {
+  readonly store: Encoded
+  readonly client: PgClient
+}
+
+/**
+ * Opens a store on the database of the client. Refuses a database that is away or too old, and tables that are not
+ * those of this build.
+ *
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { PgMessageStore } from "@holdfast/postgres"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const { store } = yield* PgMessageStore.make(yield* PgClient.PgClient, { schema: "messaging" })
+ *   return yield* store.depth("shop/Orders")
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  client: PgClient,
+  options: Options = {}
+): Effect.Effect<PgMessageStore, PgMessagingError, EffectScope.Scope> =>
+  Effect.gen(function* () {
+    const schema = options.schema ?? Migrate.defaultSchema
+    yield* checkPool(options.maxConnections)
+    yield* Migrate.checkServer(client)
+    yield* Migrate.check(client, schema)
+    const database = yield* Database.make({
+      client: client.config,
+      schema,
+      maxConnections: options.maxConnections ?? 4,
+      timeoutMillis: Duration.toMillis(options.queryTimeout ?? Duration.seconds(30))
+    })
+    const signals = yield* makeSignals(database, options.notifications ?? true)
+    const transactions = yield* Effect.mapError(
+      Transaction.make(database, client, wrap(client), options.notifications ?? true),
+      Migrate.toPgMessagingError
+    )
+    yield* janitor(database)
+    const store: Encoded = {
+      kind: "postgres",
+      handlerConnections: client.config.maxConnections ?? 10,
+      isInfrastructure,
+      begin: transactions.begin(signals.put),
+      outside: Transaction.outside,
+      commit: (units) => commitUnits(database, signals.put, units),
+      ...clock(database, options.testing ?? false),
+      ...consuming(database, signals),
+      ...keys(database, signals.hub),
+      ...views(database, signals)
+    }
+    return { store, client: transactions.client }
+  })
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+interface Signals {
+  readonly hub: Wake.Hub
+  /** Something was put on the channels: tells this process, and the others. */
+  readonly put: (channels: ReadonlySet<string>) => Effect.Effect<void>
+}
+
+const checkPool = (maxConnections: number | undefined): Effect.Effect<void, PgMessagingError> =>
+  maxConnections === undefined || maxConnections >= 1
+    ? Effect.void
+    : Effect.fail(
+        new PgMessagingError({
+          reason: "PoolTooSmall",
+          detail: `maxConnections is ${maxConnections}. Give PgMessaging at least one connection of its own.`
+        })
+      )
+
+const makeSignals = (
+  database: Database.Database,
+  notifications: boolean
+): Effect.Effect<Signals, never, EffectScope.Scope> =>
+  Effect.gen(function* () {
+    const hub = Wake.makeHub()
+    const origin = yield* Effect.sync(() => globalThis.crypto.randomUUID())
+    const tellOthers = notifications ? yield* makeNotifier(database, origin) : () => Effect.void
+    if (notifications) yield* listen(database, hub, origin)
+    const tell = (channels: ReadonlySet<string>) =>
+      Effect.suspend(() => {
+        for (const channel of channels) hub.signal(channel)
+        return channels.size === 0 ? Effect.void : tellOthers(channels)
+      })
+    return { hub, put: tell }
+  })
+
+const mapped: <A>(effect: Effect.Effect<A, SqlError | MessagingError>) => Effect.Effect<A, MessagingError> =
+  Effect.mapError((error) => (error._tag === "SqlError" ? toMessagingError(error) : error))
+
+const clock = (database: Database.Database, testing: boolean): Pick<Encoded, "now" | "advance"> => ({
+  now: mapped(Clock.now(database)),
+  advance: (millis) => (testing ? mapped(Clock.advance(database, millis)) : Effect.fail(notForTests))
+})
+
+const notForTests = new MessagingError({
+  reason: "Rejected",
+  detail: "The clock of this store cannot be moved. For tests, open it with PgMessaging.layerWith({ testing: true })."
+})
+
+const consuming = (
+  database: Database.Database,
+  { hub, put }: Signals
+): Pick<Encoded, "claim" | "renew" | "release" | "wake" | "depth"> => ({
+  claim: (options) => mapped(Claim.claim(database, options)),
+  renew: (leases, leaseMillis) =>
+    leases.length === 0 ? Effect.succeed([]) : mapped(Claim.renew(database, leases, leaseMillis)),
+  release: (leases, afterMillis) =>
+    leases.length === 0
+      ? Effect.void
+      : Effect.zipRight(
+          mapped(Claim.release(database, leases, afterMillis)),
+          put(new Set(leases.map(({ channel }) => channel)))
+        ),
+  wake: (channel, atMost) => Wake.wake(database, hub, channel, atMost),
+  depth: (channel) => mapped(Views.depth(database, channel))
+})
+
+const keys = (
+  database: Database.Database,
+  hub: Wake.Hub
+): Pick<Encoded, "remembered" | "claimKey" | "completeKey" | "releaseKey"> => ({
+  remembered: (keys) => mapped(Keys.remembered(database, keys)),
+  claimKey: (key, leaseMillis) => mapped(Keys.claimKey(database, hub, key, leaseMillis)),
+  completeKey: (key, token, result, windowMillis) =>
+    mapped(Keys.completeKey(database, hub, { key, token, result, windowMillis })),
+  releaseKey: (key, token) => mapped(Keys.releaseKey(database, hub, key, token))
+})
+
+const views = (
+  database: Database.Database,
+  { put }: Signals
+): Pick<
+  Encoded,
+  | "loadSaga"
+  | "scheduled"
+  | "reschedule"
+  | "cancelScheduled"
+  | "deadLetters"
+  | "countDeadLetters"
+  | "replay"
+  | "deleteDeadLetters"
+  | "subscribe"
+  | "unsubscribe"
+  | "subscriptions"
+> => ({
+  subscribe: (subscriptions) => mapped(Views.subscribe(database, subscriptions)),
+  unsubscribe: (endpoint) => mapped(Views.unsubscribe(database, endpoint)),
+  subscriptions: mapped(Views.subscriptions(database)),
+  loadSaga: (saga, id) => mapped(Views.loadSaga(database, saga, id)),
+  scheduled: (filter) => mapped(Views.scheduled(database, filter)),
+  reschedule: (key, due) =>
+    Effect.flatMap(mapped(Views.reschedule(database, key, due)), (channel) =>
+      Effect.as(put(new Set(Option.toArray(channel))), Option.isSome(channel))
+    ),
+  cancelScheduled: (key) => mapped(Views.cancelScheduled(database, key)),
+  deadLetters: (filter) => mapped(Views.deadLetters(database, filter)),
+  countDeadLetters: (filter) => mapped(Views.countDeadLetters(database, filter)),
+  replay: (keys) =>
+    Effect.flatMap(mapped(replay(database, keys)), ({ count, written }) => Effect.as(put(written.channels), count)),
+  deleteDeadLetters: (keys) => mapped(Views.deleteDeadLetters(database, keys))
+})

@@ -1,0 +1,125 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Delivery, Lease } from "@holdfast/core/MessageStore"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import { type Database, named } from "./database.ts"
+import type { Row } from "./pgQuery.ts"
+import { bool, content, envelopeOf, interval, millis, number, reschedulable, text } from "./rows.ts"
+
+/**
+ * Claims the next messages. If it is interrupted, what it claimed is given back, so that nobody counts it as a lost
+ * consumer.
+ *
+ * @internal
+ */
+export const claim = (
+  database: Database,
+  options: { readonly channel: string; readonly limit: number; readonly leaseMillis: number; readonly owner: string }
+): Effect.Effect<ReadonlyArray<Delivery>, SqlError> => {
+  const statement = named(
+    database,
+    "claim",
+    `select id::text, channel, message_id, tag, endpoint, payload, headers, failures, crashes, priority, undelayed,
+       lease_token,
+       ${millis("lease_until")} as lease_until, ${millis("available_at")} as available_at
+     from ${database.at}claim($1::text, $2::int, $3::float8, $4::text) m order by m.priority desc, m.id`
+  )
+  const { channel, leaseMillis, limit, owner } = options
+  return Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkDaemon(database.run(statement, [channel, limit, leaseMillis, owner])), (fiber) =>
+      restore(Fiber.join(fiber)).pipe(
+        Effect.map((rows) => rows.map((row) => deliveryOf(row, leaseMillis))),
+        Effect.onInterrupt(() => Effect.forkDaemon(giveBack(database, fiber, leaseMillis)))
+      )
+    )
+  )
+}
+
+/**
+ * Extends leases that have not run out, and answers the others.
+ *
+ * @internal
+ */
+export const renew = (
+  database: Database,
+  leases: ReadonlyArray<Lease>,
+  leaseMillis: number
+): Effect.Effect<ReadonlyArray<Lease>, SqlError> => {
+  const statement = named(
+    database,
+    "renew",
+    `with clock as materialized (select ${database.at}now() as now)
+     update ${database.at}message m set lease_until = (select now from clock) + ${interval("$3::float8")}
+     from unnest($1::bigint[], $2::bigint[]) l (id, token)
+     where m.id = l.id and m.lease_token = l.token and m.lease_until > (select now from clock)
+     returning m.id, m.lease_token`
+  )
+  return Effect.map(database.run(statement, [...keysOf(leases), leaseMillis]), (rows) => {
+    const kept = new Set(rows.map((row) => `${row.id} ${row.lease_token}`))
+    return leases.filter(({ key, token }) => !kept.has(`${key} ${token}`))
+  })
+}
+
+/**
+ * Gives messages back: at once where they were, or later as scheduled ones.
+ *
+ * @internal
+ */
+export const release = (
+  database: Database,
+  leases: ReadonlyArray<Lease>,
+  afterMillis: number
+): Effect.Effect<void, SqlError> => {
+  const { at } = database
+  const held = `m.id = l.id and m.lease_token = l.token and m.lease_until > (select now from clock)`
+  const statement =
+    afterMillis > 0
+      ? named(
+          database,
+          "release_later",
+          `with clock as materialized (select ${at}now() as now), released as (
+             delete from ${at}message m using unnest($1::bigint[], $2::bigint[]) l (id, token) where ${held} returning m.*
+           )
+           insert into ${at}scheduled (${content}, due_at)
+           select ${reschedulable(at, "released", "failures")}, (select now from clock) + ${interval("$3::float8")}
+           from released order by id`
+        )
+      : named(
+          database,
+          "release",
+          `with clock as materialized (select ${at}now() as now)
+           update ${at}message m set lease_token = null, lease_until = null, lease_owner = null
+           from unnest($1::bigint[], $2::bigint[]) l (id, token) where ${held}`
+        )
+  return Effect.asVoid(database.run(statement, [...keysOf(leases), ...(afterMillis > 0 ? [afterMillis] : [])]))
+}
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+const deliveryOf = (row: Row, leaseMillis: number): Delivery => ({
+  lease: { channel: text(row, "channel"), key: text(row, "id"), token: text(row, "lease_token") },
+  envelope: envelopeOf(row),
+  claimedAt: number(row, "lease_until") - leaseMillis,
+  availableAt: number(row, "available_at"),
+  crashes: number(row, "crashes"),
+  priority: number(row, "priority"),
+  undelayed: bool(row, "undelayed")
+})
+
+const giveBack = (
+  database: Database,
+  fiber: Fiber.Fiber<ReadonlyArray<Row>, SqlError>,
+  leaseMillis: number
+): Effect.Effect<void> =>
+  Fiber.join(fiber).pipe(
+    Effect.map((rows) => rows.map((row) => deliveryOf(row, leaseMillis).lease)),
+    Effect.flatMap((leases) => (leases.length === 0 ? Effect.void : release(database, leases, 0))),
+    Effect.ignore
+  )
+
+const keysOf = (leases: ReadonlyArray<Lease>) => {
+  const sorted = leases.toSorted((self, that) => Number(self.key) - Number(that.key))
+  return [sorted.map(({ key }) => key), sorted.map(({ token }) => token)]
+}

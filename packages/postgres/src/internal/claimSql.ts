@@ -1,0 +1,17 @@
+/** Expired leases, oldest first: their consumers were lost. */
+export const expired = (at: string, channel: string, now: string): string =>
+  `select id from ${at}message
+   where channel = ${channel} and lease_until is not null and lease_until <= ${now}
+   order by lease_until limit 1000 for update skip locked`
+
+/** Scheduled messages whose time has come: more than one claim takes, so that the most urgent is among them. */
+export const due = (at: string, channel: string, now: string): string =>
+  `select id from ${at}scheduled
+   where channel = ${channel} and due_at <= ${now}
+   order by due_at, id limit 1000 for update skip locked`
+
+/** The next messages to hand out. */
+export const next = (at: string, channel: string, limit: string): string =>
+  `select id from ${at}message
+   where channel = ${channel} and lease_until is null
+   order by priority desc, id limit ${limit} for update skip locked`

@@ -1,0 +1,12 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+
+const clock = Clock.make()
+
+/**
+ * Runs by the clock of the machine, also under a test's clock: for waiting on a socket that keeps real time, never for
+ * what a message waits for.
+ *
+ * @internal
+ */
+export const live: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = Effect.withClock(clock)

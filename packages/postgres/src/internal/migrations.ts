@@ -1,0 +1,23 @@
+import { initial } from "./migrations/m0001Initial.ts"
+
+/**
+ * One step of the schema. Once released, a step never changes.
+ *
+ * @internal
+ */
+export interface Migration {
+  readonly id: number
+  readonly name: string
+  /** `at` is the quoted schema with its dot. */
+  readonly sql: (at: string) => string
+}
+
+/** @internal */
+export const migrations: ReadonlyArray<Migration> = [initial]
+
+/**
+ * The schema this build works with.
+ *
+ * @internal
+ */
+export const latest: number = migrations.reduce((highest, { id }) => Math.max(highest, id), 0)

@@ -1,0 +1,151 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import type { PgClient } from "@effect/sql-pg/PgClient"
+import type { Transaction, TransactionScope, Write } from "@holdfast/core/MessageStore"
+import { MessagingError } from "@holdfast/core/MessagingError"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import type * as Pg from "pg"
+import { resolve, sendCommit } from "./commit.ts"
+import { command, type Database } from "./database.ts"
+import { classify, detailOf, isConnectionLost, sqlError, sqlState, toMessagingError } from "./errors.ts"
+import { Session } from "./session.ts"
+import type { UnitScope } from "./unitScope.ts"
+import { toWriteError, write } from "./write.ts"
+
+/**
+ * A unit in a transaction of its own, on a connection of the user's pool.
+ *
+ * @internal
+ */
+export const owned = (options: {
+  readonly database: Database
+  readonly raw: PgClient
+  readonly put: (channels: ReadonlySet<string>) => Effect.Effect<void>
+  readonly enter: (session: Session) => { readonly root: TransactionScope; readonly scope: UnitScope }
+}): Transaction => {
+  const { database, put, raw } = options
+  const lease = Effect.runSync(Scope.make())
+  const session = new Session(database, { acquire: reserve(raw, lease), begin: "BEGIN" })
+  const { root, scope } = options.enter(session)
+  const giveBack = Effect.suspend(() => Scope.close(lease, Exit.void))
+  return {
+    root,
+    joined: false,
+    finish: finish(session, scope),
+    commit: (writes, beforeCommit) =>
+      settle(database, session, writes, beforeCommit).pipe(
+        Effect.flatMap(put),
+        Effect.tapErrorCause(() => rollback(session)),
+        Effect.tap(() => discardLost(session)),
+        Effect.ensuring(giveBack),
+        Effect.uninterruptible
+      ),
+    rollback: Effect.uninterruptible(Effect.ensuring(rollback(session), giveBack))
+  }
+}
+
+/**
+ * Waits for the statement under way, refuses later ones and lets those go that wait for a scope.
+ *
+ * @internal
+ */
+export const finish = (session: Session, scope: UnitScope): Effect.Effect<boolean> =>
+  session.wire
+    .withPermits(1)(
+      Effect.suspend(() => {
+        session.finished = true
+        return Effect.as(scope.abandonInner, session.pg !== undefined)
+      })
+    )
+    .pipe(Effect.uninterruptible)
+
+/**
+ * Why the transaction must not commit, if so.
+ *
+ * @internal
+ */
+export const refuseAborted = (session: Session, pg: Pg.ClientBase): Effect.Effect<void, MessagingError> => {
+  const { doomed, failure } = session
+  if (failure !== undefined && classify(failure) !== "Refused") return Effect.fail(toMessagingError(failure))
+  if (doomed !== undefined) return Effect.fail(aborted(doomed, failure))
+  if (failure !== undefined) {
+    return Effect.fail(aborted(`An earlier error had aborted the transaction. ${detailOf(failure)}`, failure))
+  }
+  return pg.getTransactionStatus() === "I"
+    ? Effect.fail(aborted("The handler ended the unit's transaction itself", undefined))
+    : Effect.void
+}
+
+/**
+ * What a failed write means for a unit with SQL of its own.
+ *
+ * @internal
+ */
+export const toUnitError = (error: SqlError | MessagingError): MessagingError =>
+  error._tag === "SqlError" && sqlState(error) === "25P02"
+    ? aborted("An earlier error had aborted the transaction", error)
+    : toWriteError(error)
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+const aborted = (detail: string, cause: SqlError | undefined): MessagingError =>
+  new MessagingError({ reason: "UnitAborted", detail, cause })
+
+/** A `reserve` that is interrupted leaks what the pool hands out later, so it goes on by itself and gives it back. */
+const reserve = (raw: PgClient, lease: Scope.CloseableScope): Effect.Effect<Pg.ClientBase, SqlError> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkDaemon(Effect.uninterruptible(Scope.extend(raw.reserve, lease))), (fiber) =>
+      restore(Fiber.join(fiber)).pipe(
+        Effect.onInterrupt(() => Effect.forkDaemon(Effect.zipRight(Fiber.await(fiber), Scope.close(lease, Exit.void))))
+      )
+    )
+  ).pipe(
+    Effect.flatMap((connection) => {
+      const { pg } = connection as { readonly pg?: Pg.PoolClient }
+      return pg === undefined
+        ? Effect.fail(sqlError("The client does not lend connections of the pg driver"))
+        : Effect.succeed(pg)
+    })
+  )
+
+const settle = (
+  database: Database,
+  session: Session,
+  writes: ReadonlyArray<Write>,
+  beforeCommit: Effect.Effect<void, MessagingError>
+): Effect.Effect<ReadonlySet<string>, MessagingError> =>
+  Effect.gen(function* () {
+    const pg = session.pg!
+    yield* refuseAborted(session, pg)
+    const { channels, xid } = yield* Effect.mapError(write(database, pg, [writes]), (error) => {
+      if (error._tag === "SqlError") session.failure ??= error
+      return toUnitError(error)
+    })
+    yield* beforeCommit
+    const lost = yield* sendCommit(database, pg, xid)
+    if (lost !== undefined) session.failure = lost.cause
+    yield* resolve(database, lost)
+    return channels
+  })
+
+const discardLost = ({ failure, pg }: Session): Effect.Effect<void> =>
+  pg !== undefined && failure !== undefined && isConnectionLost(failure) ? destroy(pg) : Effect.void
+
+/** A connection on which that fails must not go back to the pool: it would hand out an open transaction. */
+const rollback = (session: Session): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { failure, pg } = session
+    if (pg === undefined) return Effect.void
+    if (failure !== undefined && isConnectionLost(failure)) return discardLost(session)
+    return Effect.catchAll(command(session.database, pg, "ROLLBACK"), () => destroy(pg))
+  }).pipe(Effect.asVoid)
+
+/** The pool throws away a connection that has said it is broken. */
+const destroy = (pg: Pg.ClientBase): Effect.Effect<void> =>
+  Effect.sync(() => {
+    pg.emit("error", new Error("The connection could not be rolled back"))
+  })

@@ -1,0 +1,229 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import type { DeadLetterRow, Due, Filter, SagaRow, Scheduled, Subscription } from "@holdfast/core/MessageStore"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { type Database, named } from "./database.ts"
+import type { Row } from "./pgQuery.ts"
+import { bool, dueColumns, envelopeOf, interval, millis, number, text, timerOf } from "./rows.ts"
+
+/** @internal */
+export const loadSaga = (
+  database: Database,
+  saga: string,
+  id: string
+): Effect.Effect<Option.Option<SagaRow>, SqlError> =>
+  Effect.map(
+    database.run(
+      named(
+        database,
+        "load_saga",
+        `select version, state, completed, timers from ${database.at}saga where saga = $1::text and id = $2::text`
+      ),
+      [saga, id]
+    ),
+    ([row]) =>
+      Option.map(Option.fromNullable(row), (row) => ({
+        saga,
+        id,
+        version: number(row, "version"),
+        state: text(row, "state"),
+        completed: bool(row, "completed"),
+        timers: JSON.parse(text(row, "timers"))
+      }))
+  )
+
+/** @internal */
+export const scheduled = (database: Database, filter: Filter): Effect.Effect<ReadonlyArray<Scheduled>, SqlError> => {
+  const statement = named(
+    database,
+    "scheduled",
+    `select id, channel, message_id, tag, endpoint, payload, headers, failures, crashes, timer_owner, timer_name,
+       ${millis("due_at")} as due_at
+     from ${database.at}scheduled where ${matching} and $5::text is null order by due_at, id limit $6::int`
+  )
+  return Effect.map(database.run(statement, [...parameters(filter), filter.limit ?? 100]), (rows) =>
+    rows.map((row) => ({
+      key: text(row, "id"),
+      channel: text(row, "channel"),
+      envelope: envelopeOf(row),
+      dueAt: number(row, "due_at"),
+      timer: timerOf(row)
+    }))
+  )
+}
+
+/**
+ * Moves a scheduled message, and answers the channel to wake if it was still there.
+ *
+ * @internal
+ */
+export const reschedule = (
+  database: Database,
+  key: string,
+  due: Due
+): Effect.Effect<Option.Option<string>, SqlError> => {
+  const { after, at } = dueColumns(due)
+  const statement = named(
+    database,
+    "reschedule",
+    `update ${database.at}scheduled
+     set due_at = coalesce(${database.at}now() + ${interval("$2::float8")}, to_timestamp($3::float8 / 1000.0))
+     where id = $1::bigint returning channel`
+  )
+  return channelOf(database.run(statement, [key, after, at]))
+}
+
+/** @internal */
+export const cancelScheduled = (database: Database, key: string): Effect.Effect<boolean, SqlError> =>
+  Effect.map(
+    database.run(
+      named(
+        database,
+        "cancel_scheduled",
+        `delete from ${database.at}scheduled where id = $1::bigint returning channel`
+      ),
+      [key]
+    ),
+    (rows) => rows.length === 1
+  )
+
+/** @internal */
+export const deadLetters = (
+  database: Database,
+  filter: Filter
+): Effect.Effect<ReadonlyArray<DeadLetterRow>, SqlError> => {
+  const statement = named(
+    database,
+    "dead_letters",
+    `select id, channel, message_id, tag, endpoint, payload, headers, failures, attempt, reason, error, fingerprint,
+       ${millis("parked_at")} as parked_at
+     from ${database.at}dead_letter where ${matching} and ($5::text is null or fingerprint = $5::text)
+     order by id desc limit $6::int`
+  )
+  return Effect.map(database.run(statement, [...parameters(filter), filter.limit ?? 100]), (rows) => rows.map(letterOf))
+}
+
+/** @internal */
+export const countDeadLetters = (database: Database, filter: Filter): Effect.Effect<number, SqlError> =>
+  Effect.map(
+    database.run(
+      named(
+        database,
+        "count_dead_letters",
+        `select count(*) as found from ${database.at}dead_letter
+         where ${matching} and ($5::text is null or fingerprint = $5::text)`
+      ),
+      parameters(filter)
+    ),
+    ([row]) => number(row!, "found")
+  )
+
+/** @internal */
+export const deleteDeadLetters = (database: Database, keys: ReadonlyArray<string>): Effect.Effect<number, SqlError> =>
+  Effect.map(
+    database.run(
+      named(
+        database,
+        "delete_dead_letters",
+        `delete from ${database.at}dead_letter where id = any ($1::bigint[]) returning 1`
+      ),
+      [keys]
+    ),
+    (rows) => rows.length
+  )
+
+/** @internal */
+export const depth = (
+  database: Database,
+  channel: string
+): Effect.Effect<{ readonly ready: number; readonly scheduled: number }, SqlError> =>
+  Effect.map(
+    database.run(
+      named(
+        database,
+        "depth",
+        `select (select count(*) from ${database.at}message where channel = $1::text) as ready,
+           (select count(*) from ${database.at}scheduled where channel = $1::text) as scheduled`
+      ),
+      [channel]
+    ),
+    ([row]) => ({ ready: number(row!, "ready"), scheduled: number(row!, "scheduled") })
+  )
+
+/** @internal */
+export const subscribe = (
+  database: Database,
+  subscriptions: ReadonlyArray<Subscription>
+): Effect.Effect<void, SqlError> => {
+  const once = new Map(subscriptions.map((_) => [JSON.stringify([_.endpoint, _.tag]), _]))
+  const all = Array.from(once.values())
+  const statement = named(
+    database,
+    "subscribe",
+    `insert into ${database.at}subscription (endpoint, tag, channel, seen_at)
+     select endpoint, tag, channel, ${database.at}now()
+     from unnest($1::text[], $2::text[], $3::text[]) l (endpoint, tag, channel) order by endpoint, tag
+     on conflict (endpoint, tag) do update set channel = excluded.channel, seen_at = excluded.seen_at`
+  )
+  const columns = [all.map((_) => _.endpoint), all.map((_) => _.tag), all.map((_) => _.channel)]
+  return Effect.asVoid(database.run(statement, columns))
+}
+
+/** @internal */
+export const unsubscribe = (database: Database, endpoint: string): Effect.Effect<void, SqlError> =>
+  Effect.asVoid(
+    database.run(named(database, "unsubscribe", `delete from ${database.at}subscription where endpoint = $1::text`), [
+      endpoint
+    ])
+  )
+
+/** @internal */
+export const subscriptions = (database: Database): Effect.Effect<ReadonlyArray<Subscription>, SqlError> =>
+  Effect.map(
+    database.run(
+      named(
+        database,
+        "subscriptions",
+        `select tag, endpoint, channel from ${database.at}subscription order by endpoint, tag`
+      ),
+      []
+    ),
+    (rows) =>
+      rows.map((row) => ({ tag: text(row, "tag"), endpoint: text(row, "endpoint"), channel: text(row, "channel") }))
+  )
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+const matching = `($1::text is null or channel = $1::text) and ($2::text is null or endpoint = $2::text)
+  and ($3::text is null or tag = $3::text) and ($4::text is null or message_id = $4::text)`
+
+const parameters = (filter: Filter) => [
+  filter.channel ?? null,
+  filter.endpoint ?? null,
+  filter.tag ?? null,
+  filter.id ?? null,
+  filter.fingerprint ?? null
+]
+
+const channelOf = (rows: Effect.Effect<ReadonlyArray<Row>, SqlError>): Effect.Effect<Option.Option<string>, SqlError> =>
+  Effect.map(rows, ([row]) => Option.map(Option.fromNullable(row), (row) => text(row, "channel")))
+
+const letterOf = (row: Row): DeadLetterRow => ({
+  key: text(row, "id"),
+  channel: text(row, "channel"),
+  envelope: {
+    id: text(row, "message_id"),
+    tag: text(row, "tag"),
+    endpoint: text(row, "endpoint"),
+    attempt: number(row, "attempt"),
+    headers: JSON.parse(text(row, "headers")),
+    payload: text(row, "payload"),
+    failures: JSON.parse(text(row, "failures"))
+  },
+  reason: text(row, "reason") as DeadLetterRow["reason"],
+  error: text(row, "error"),
+  fingerprint: text(row, "fingerprint"),
+  parkedAt: number(row, "parked_at")
+})

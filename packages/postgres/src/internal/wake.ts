@@ -1,0 +1,95 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
+import { type Database, named } from "./database.ts"
+
+/**
+ * Tells the fibers of this process that something happened.
+ *
+ * @internal
+ */
+export interface Hub {
+  readonly signal: (topic: string) => void
+  readonly signalAll: () => void
+  /** Gives a wait for the next signal: one that comes while `use` is still asking is not missed. */
+  readonly listen: <A, E>(
+    topic: string,
+    use: (wait: (atMost: number) => Effect.Effect<void>) => Effect.Effect<A, E>
+  ) => Effect.Effect<A, E>
+}
+
+/** @internal */
+export const makeHub = (): Hub => {
+  const topics = new Map<string, Topic>()
+  const signal = (name: string) => {
+    const topic = topics.get(name)
+    topics.delete(name)
+    if (topic !== undefined) Deferred.unsafeDone(topic.signalled, Effect.void)
+  }
+  const enter = (name: string) => {
+    const topic = topics.get(name) ?? { signalled: Deferred.unsafeMake<void>(FiberId.none), listeners: 0 }
+    topics.set(name, topic)
+    topic.listeners++
+    return topic
+  }
+  const leave = (name: string, topic: Topic) => {
+    if (--topic.listeners === 0 && topics.get(name) === topic) topics.delete(name)
+  }
+  return {
+    signal,
+    signalAll: () => {
+      for (const name of Array.from(topics.keys())) signal(name)
+    },
+    listen: (name, use) =>
+      Effect.acquireUseRelease(
+        Effect.sync(() => enter(name)),
+        (topic) => use((atMost) => raceSleep(Deferred.await(topic.signalled), atMost)),
+        (topic) => Effect.sync(() => leave(name, topic))
+      )
+  }
+}
+
+/**
+ * Completes when the channel may have something to claim: there is something, a commit puts something there, the
+ * earliest scheduled message or expiring lease is due, or after `atMost`.
+ *
+ * @internal
+ */
+export const wake = (database: Database, hub: Hub, channel: string, atMost: number): Effect.Effect<void> =>
+  hub.listen(channel, (wait) =>
+    Effect.flatMap(
+      Effect.orElseSucceed(dueIn(database, channel), () => atMost),
+      (millis) => (millis <= 0 ? Effect.void : wait(Math.min(millis, atMost)))
+    )
+  )
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+interface Topic {
+  readonly signalled: Deferred.Deferred<void>
+  listeners: number
+}
+
+/** Both are interruptible, so that the loser ends in an uninterruptible region too. */
+const raceSleep = (effect: Effect.Effect<void>, millis: number): Effect.Effect<void> =>
+  Effect.race(Effect.interruptible(effect), Effect.interruptible(Effect.sleep(millis)))
+
+/** In how many milliseconds something can be claimed, as far as the tables know. */
+const dueIn = (database: Database, channel: string): Effect.Effect<number, SqlError> => {
+  const { at } = database
+  const statement = named(
+    database,
+    "due_in",
+    `select case when exists (select from ${at}message where channel = $1::text and lease_until is null) then 0
+       else ceil(extract(epoch from least(
+         (select min(due_at) from ${at}scheduled where channel = $1::text),
+         (select min(lease_until) from ${at}message where channel = $1::text and lease_until is not null)
+       ) - ${at}now()) * 1000) end as millis`
+  )
+  return Effect.map(database.run(statement, [channel]), ([row]) =>
+    row?.millis == null ? Number.POSITIVE_INFINITY : Number(row.millis)
+  )
+}

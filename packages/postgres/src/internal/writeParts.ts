@@ -1,0 +1,42 @@
+import { complete, insertSagas, remember, updateSagas } from "./memoryParts.ts"
+import type { Part } from "./part.ts"
+import { publish, sendLater, sendNow } from "./sendParts.ts"
+import { acknowledge, bury, park, retry } from "./settleParts.ts"
+import type { Staged } from "./staged.ts"
+
+/**
+ * The parts of the statement that writes this.
+ *
+ * @internal
+ */
+export const partsOf = (staged: Staged): ReadonlyArray<Part> =>
+  [
+    staged.acknowledged.length === 0 ? [] : [acknowledge(staged)],
+    staged.retried.length === 0 ? [] : [retry(staged)],
+    staged.parked.length === 0 ? [] : [park(staged)],
+    staged.buried.length === 0 ? [] : [bury(staged)],
+    staged.sent.length === 0 ? [] : [sendNow(staged.sent), sendLater(staged.sent)].filter((part) => part !== undefined),
+    staged.published.length === 0 ? [] : [publish(staged)],
+    staged.sagas.length === 0 ? [] : [insertSagas(staged), updateSagas(staged)].filter((part) => part !== undefined),
+    staged.remembered.length === 0 ? [] : [remember(staged)],
+    staged.completed.length === 0 ? [] : [complete(staged)]
+  ].flat()
+
+/**
+ * The names of all parts there are.
+ *
+ * @internal
+ */
+export const kinds: ReadonlyArray<string> = [
+  "acknowledged",
+  "retried",
+  "parked",
+  "buried",
+  "sent",
+  "later",
+  "published",
+  "started",
+  "changed",
+  "remembered",
+  "completed"
+]

@@ -1,0 +1,97 @@
+/**
+ * Mistakes in the set of handlers, told when the layer is built.
+ */
+import { assert, it } from "@effect/vitest"
+import { Channel, type CommandBus, Handler, Message, MessagingTest, Saga } from "@holdfast/core"
+import { Effect, Layer, Schema } from "effect"
+import type { Backend } from "./backend.ts"
+import {
+  alone,
+  defect,
+  Orders,
+  onlyLetter,
+  Place,
+  Placed,
+  placed,
+  reserve,
+  Ship,
+  type System,
+  within
+} from "./fixtures.ts"
+
+const sentence = <P>(handlers: Layer.Layer<P, never, System>) => defect(Effect.scoped(Layer.build(handlers)))
+
+const placing = Handler.command(Place, () => Effect.succeed(""))
+const on = (name: string) => Handler.event(Placed, { name, handle: () => Effect.void })
+
+export const registration = <R>(backend: Backend<R>): void => {
+  it.effect("two handlers of one command", () =>
+    Effect.gen(function* () {
+      const other: typeof placing = Object.setPrototypeOf(
+        { ...placing, name: "Another" },
+        Object.getPrototypeOf(placing)
+      )
+      assert.match(yield* sentence(Handler.layer(placing, other)), /Place has two handlers: a command has exactly one/)
+      assert.match(yield* sentence(Handler.layer(placing, placing)), /Two handlers are named "Place"/)
+    }).pipe(alone(backend))
+  )
+
+  it.effect("two handlers of one name", () =>
+    Effect.gen(function* () {
+      assert.match(yield* sentence(Handler.layer(on("A"), on("A"))), /Two handlers are named "A": names are durable/)
+    }).pipe(alone(backend))
+  )
+
+  it.effect("two handlers of one name in layers of their own", () =>
+    Effect.gen(function* () {
+      const both = Layer.merge(Handler.layer(on("A")), Handler.layer(on("A")))
+      assert.match(yield* sentence(both), /Two handlers are named "A"/)
+    }).pipe(alone(backend))
+  )
+
+  it.effect("two messages of one tag", () => {
+    class Another extends Message.Event<Another>()("Placed") {}
+    return Effect.gen(function* () {
+      const another = Handler.event(Another, { name: "B", handle: () => Effect.void })
+      assert.match(yield* sentence(Handler.layer(on("A"), another)), /Two messages have the tag "Placed"/)
+    }).pipe(alone(backend))
+  })
+
+  it.effect("a channel whose layer is of another store", () => {
+    const shipping = Handler.command(Ship, () => Effect.void).pipe(Handler.asynchronous(Orders))
+    return Effect.gen(function* () {
+      const elsewhere = Handler.layer(shipping).pipe(Layer.provide(Channel.layerStored(Orders, "another")))
+      assert.match(yield* sentence(elsewhere), /channel "test\/Orders" is (of|for) the another store/)
+    }).pipe(alone(backend))
+  })
+
+  it.effect("routes of a handler without a channel", () =>
+    Effect.gen(function* () {
+      assert.match(
+        yield* sentence(Handler.routes(on("A") as never) as never),
+        /"A", which has no channel: only asynchronous handlers can run elsewhere/
+      )
+    }).pipe(alone(backend))
+  )
+
+  it.effect("a saga that arms a timeout nobody handles", () => {
+    const saga = Saga.make("Forgetful", { state: Schema.Struct({}) }).pipe(
+      Saga.startOn(Placed, { id: (_) => _.id, handle: () => Effect.as(Saga.arm("payment", "1 hour"), {}) }),
+      Handler.asynchronous(Orders)
+    )
+    return Effect.gen(function* () {
+      yield* placed()
+      yield* MessagingTest.drain
+      const { error, reason } = yield* onlyLetter
+      assert.strictEqual(reason, "Defect")
+      assert.include(error, 'Saga Forgetful has no Saga.onTimeout("payment", …) for the timeout it arms')
+    }).pipe(within(backend, Handler.layer(saga)))
+  })
+
+  it.effect("sending a command or asking a query that nobody handles", () =>
+    Effect.gen(function* () {
+      const nobody = reserve() as Effect.Effect<void, unknown, CommandBus.CommandBus>
+      assert.strictEqual(yield* defect(nobody), "No handler is registered for command Reserve")
+    }).pipe(alone(backend))
+  )
+}

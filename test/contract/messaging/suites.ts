@@ -1,0 +1,51 @@
+/**
+ * What messaging promises, whatever keeps the messages.
+ */
+import { describe } from "@effect/vitest"
+import type { Backend } from "./backend.ts"
+import { consumers, shutdown, unknownEndpoints } from "./consumers.ts"
+import { contexts, fibers } from "./contexts.ts"
+import { deadLetters, infrastructure, limits } from "./deadLetters.ts"
+import { deduplication } from "./deduplication.ts"
+import { direct } from "./direct.ts"
+import { durableRetries, events } from "./events.ts"
+import { idempotency } from "./idempotency.ts"
+import { leases } from "./leases.ts"
+import { queries } from "./queries.ts"
+import { registration } from "./registration.ts"
+import { conflicts, retriesInPlace } from "./retries.ts"
+import { sagas } from "./sagas.ts"
+import { scopes } from "./scopes.ts"
+import { headers, options } from "./sending.ts"
+import { timeouts } from "./timeouts.ts"
+import { afterCommit, unitOfWork } from "./unitOfWork.ts"
+import { versions } from "./versions.ts"
+
+export const suites = <R>(backend: Backend<R>): void => {
+  describe("a unit of work", () => unitOfWork(backend))
+  describe("what runs after the commit", () => afterCommit(backend))
+  describe("nested scopes", () => scopes(backend))
+  describe("retries in place", () => retriesInPlace(backend))
+  describe("conflicts", () => conflicts(backend))
+  describe("sends with an idempotency key", () => idempotency(backend))
+  describe("direct channels", () => direct(backend))
+  describe("a handler", () => contexts(backend))
+  describe("fibers", () => fibers(backend))
+  describe("a query", () => queries(backend))
+  describe("versions side by side", () => versions(backend))
+  describe("asynchronous handlers of an event", () => events(backend))
+  describe("durable retries", () => durableRetries(backend))
+  describe("deduplication", () => deduplication(backend))
+  describe("dead letters", () => deadLetters(backend))
+  describe("failing infrastructure", () => infrastructure(backend))
+  describe("limits", () => limits(backend))
+  describe("is told as a mistake:", () => registration(backend))
+  describe("sagas", () => sagas(backend))
+  describe("timeouts", () => timeouts(backend))
+  describe("consumers", () => consumers(backend))
+  describe("leases", () => leases(backend))
+  describe("shutdown", () => shutdown(backend))
+  describe("unknown endpoints", () => unknownEndpoints(backend))
+  describe("sending:", () => options(backend))
+  describe("headers", () => headers(backend))
+}
