@@ -157,7 +157,7 @@ describe("the shop", () => {
         const mails = yield* Ref.get(sent)
         assert.deepStrictEqual(
           mails.map((mail) => mail.idempotencyKey),
-          [letters[0]!.envelope.id]
+          [`SendConfirmation:${letters[0]!.envelope.id}`]
         )
         assert.strictEqual(yield* deadLetters.count(), 0)
         assert.strictEqual(yield* (yield* Sales).revenue, 60)

@@ -3,7 +3,7 @@
  * commit together, or not at all.
  */
 import { Envelope, EventBus, Handler } from "@holdfast/core"
-import { Effect, Option, Schedule } from "effect"
+import { Effect, Layer, Option, Schedule } from "effect"
 import { OrdersChannel, ShippingChannel } from "./channels.ts"
 import { fulfilment } from "./fulfilment.ts"
 import { Mailer } from "./mailer.ts"
@@ -65,8 +65,8 @@ export const getOrder = Handler.query(GetOrder, ({ orderId }) => find(orderId))
 export const sendConfirmation = Handler.event(OrderPlaced, {
   name: "SendConfirmation",
   handle: Effect.fn("SendConfirmation")(function* ({ email, orderId }) {
-    const { id } = yield* Envelope.CurrentEnvelope
-    yield* (yield* Mailer).send({ to: email, subject: `Your ${orderId}`, idempotencyKey: id })
+    const idempotencyKey = yield* Envelope.idempotencyKey
+    yield* (yield* Mailer).send({ to: email, subject: `Your ${orderId}`, idempotencyKey })
     yield* (yield* Orders).note(orderId, "confirmed")
   })
 }).pipe(
@@ -106,11 +106,11 @@ export const shipOrder = Handler.command(
 
 const inWorkers = [sendConfirmation, pickGoods, updateSales, shipOrder, fulfilment] as const
 
-/** What the web process handles itself. */
-export const WebHandlersLive = Handler.layer(placeOrder, payOrder, getOrder)
-
-/** Where the web process sends the rest: it needs the channels, but no mailer and no warehouse. */
-export const WorkerRoutesLive = Handler.routes(...inWorkers)
+/**
+ * What the web process handles itself, and where it sends the rest: for that it needs the channels, but no mailer and
+ * no warehouse.
+ */
+export const WebHandlersLive = Layer.merge(Handler.layer(placeOrder, payOrder, getOrder), Handler.routes(...inWorkers))
 
 /** What workers handle. */
 export const WorkerHandlersLive = Handler.layer(cancelOrder, ...inWorkers)

@@ -2,9 +2,9 @@
  * Sends mails through a provider. A provider is outside of the database, so a mail may be asked for more than once: the
  * key it is given makes the provider send it once.
  */
-import { SqlClient } from "@effect/sql"
 import { UnitOfWork } from "@holdfast/core"
 import { Context, Effect, Layer, Ref, Schema } from "effect"
+import { tables } from "./schema.ts"
 
 export class MailError extends Schema.TaggedError<MailError>()("MailError", { to: Schema.String }) {
   override get message() {
@@ -28,7 +28,7 @@ export class Mailer extends Context.Tag("shop/Mailer")<
    */
   static readonly layer = Layer.effect(
     Mailer,
-    Effect.map(SqlClient.SqlClient, (sql) =>
+    Effect.map(tables, (sql) =>
       Mailer.of({
         send: Effect.fn("Mailer.send")(
           function* ({ idempotencyKey, subject, to }: Mail) {

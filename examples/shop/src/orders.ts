@@ -2,10 +2,11 @@
  * Orders and the stock they take. Every change also adds a line to the order's history, which nothing but the unit of
  * work protects from being written twice: that is how the demo can tell that it was written once.
  */
-import { SqlClient, SqlSchema } from "@effect/sql"
+import { type SqlClient, SqlSchema } from "@effect/sql"
 import { Context, Effect, Layer, Option, Ref, Schema } from "effect"
 import { catalogue } from "./catalogue.ts"
 import { Order, OrderId, OutOfStock, type PlaceOrder, type Status } from "./messages.ts"
+import { type Tables, tables } from "./schema.ts"
 
 export class Orders extends Context.Tag("shop/Orders")<
   Orders,
@@ -22,7 +23,7 @@ export class Orders extends Context.Tag("shop/Orders")<
     readonly note: (orderId: OrderId, line: string) => Effect.Effect<void>
   }
 >() {
-  static readonly layer: Layer.Layer<Orders, never, SqlClient.SqlClient> = Layer.suspend(() => layerSql)
+  static readonly layer: Layer.Layer<Orders, never, SqlClient.SqlClient | Tables> = Layer.suspend(() => layerSql)
   static readonly layerMemory: Layer.Layer<Orders> = Layer.suspend(() => layerMemory)
 }
 
@@ -42,7 +43,7 @@ export interface Placed {
 const layerSql = Layer.effect(
   Orders,
   Effect.gen(function* () {
-    const sql = yield* SqlClient.SqlClient
+    const sql = yield* tables
     const note = (orderId: OrderId, line: string) =>
       sql`insert into shop.history (order_id, line) values (${orderId}, ${line})`.pipe(Effect.orDie, Effect.asVoid)
     const move = (orderId: OrderId, from: Status, to: Status) =>

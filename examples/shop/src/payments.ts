@@ -1,9 +1,9 @@
 /**
  * Payments received. The customer's idempotency key is handled by `CommandBus.send`, not here.
  */
-import { SqlClient } from "@effect/sql"
 import { Context, Effect, Layer, Ref } from "effect"
 import type { OrderId } from "./messages.ts"
+import { tables } from "./schema.ts"
 
 export interface Payment {
   readonly orderId: OrderId
@@ -19,7 +19,7 @@ export class Payments extends Context.Tag("shop/Payments")<
 >() {
   static readonly layer = Layer.effect(
     Payments,
-    Effect.map(SqlClient.SqlClient, (sql) =>
+    Effect.map(tables, (sql) =>
       Payments.of({
         record: ({ amount, orderId }) =>
           sql`insert into shop.payments (order_id, amount) values (${orderId}, ${amount})`.pipe(

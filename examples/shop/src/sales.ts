@@ -1,8 +1,8 @@
 /**
  * What was sold, by product: a running sum, so a message that is handled twice would show.
  */
-import { SqlClient } from "@effect/sql"
 import { Context, Effect, Layer, Ref } from "effect"
+import { tables } from "./schema.ts"
 
 export class Sales extends Context.Tag("shop/Sales")<
   Sales,
@@ -17,7 +17,7 @@ export class Sales extends Context.Tag("shop/Sales")<
 >() {
   static readonly layer = Layer.effect(
     Sales,
-    Effect.map(SqlClient.SqlClient, (sql) =>
+    Effect.map(tables, (sql) =>
       Sales.of({
         add: ({ quantity, sku, total }) =>
           sql`

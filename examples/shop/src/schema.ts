@@ -2,7 +2,7 @@
  * The shop's own tables. Those of Holdfast are made by its migrations.
  */
 import { SqlClient } from "@effect/sql"
-import { Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { catalogue } from "./catalogue.ts"
 
 /**
@@ -23,7 +23,13 @@ export const migrate = Effect.gen(function* () {
   )
 })
 
-export const SchemaLive = Layer.effectDiscard(migrate)
+/** That the tables are there: what uses them requires it. */
+export class Tables extends Context.Tag("shop/Tables")<Tables, void>() {
+  static readonly layer = Layer.effect(Tables, migrate)
+}
+
+/** The client of whoever uses the tables: there is none before they are. */
+export const tables = Effect.zipRight(Tables, SqlClient.SqlClient)
 
 /** Only what identifies is unique. What handlers add is not, so that anything done twice can be seen. */
 const statements = [

@@ -1,10 +1,10 @@
 /**
  * The warehouse: a list of what to pick, and a ramp where parcels are loaded. A piano takes its time.
  */
-import { SqlClient } from "@effect/sql"
 import { UnitOfWork } from "@holdfast/core"
 import { Config, Context, Effect, Layer } from "effect"
 import type { Order, OrderId } from "./messages.ts"
+import { tables } from "./schema.ts"
 
 export class Shipping extends Context.Tag("shop/Shipping")<
   Shipping,
@@ -16,7 +16,7 @@ export class Shipping extends Context.Tag("shop/Shipping")<
   static readonly layer = Layer.effect(
     Shipping,
     Effect.gen(function* () {
-      const sql = yield* SqlClient.SqlClient
+      const sql = yield* tables
       const process = yield* Config.withDefault(Config.string("PROCESS_NAME"), "worker")
       return Shipping.of({
         pick: (orderId, quantity) =>

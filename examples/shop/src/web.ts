@@ -5,14 +5,14 @@ import { createServer } from "node:http"
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
 import { PgClient } from "@effect/sql-pg"
 import { MessageBus } from "@holdfast/core"
-import { PgChannel, PgMessaging, PgMigrations } from "@holdfast/postgres"
+import { PgChannel, PgMessaging } from "@holdfast/postgres"
 import { Config, Layer } from "effect"
 import { OrdersChannel, ShippingChannel } from "./channels.ts"
-import { WebHandlersLive, WorkerRoutesLive } from "./handlers.ts"
+import { WebHandlersLive } from "./handlers.ts"
 import { HttpLive } from "./http.ts"
 import { Orders } from "./orders.ts"
 import { Payments } from "./payments.ts"
-import { SchemaLive } from "./schema.ts"
+import { Tables } from "./schema.ts"
 
 const ServerLive = NodeHttpServer.layerConfig(createServer, {
   host: Config.withDefault(Config.string("HOST"), "127.0.0.1"),
@@ -21,10 +21,11 @@ const ServerLive = NodeHttpServer.layerConfig(createServer, {
 
 const Main = HttpLive.pipe(
   Layer.provide(ServerLive), // what is above is built later: it listens once all that follows is there
-  Layer.provide([WebHandlersLive, WorkerRoutesLive]),
+  Layer.provide(WebHandlersLive),
   Layer.provide([Orders.layer, Payments.layer, MessageBus.layer]),
-  Layer.provide([PgChannel.layer(OrdersChannel), PgChannel.layer(ShippingChannel), PgMessaging.layer]),
-  Layer.provide([PgMigrations.layer, SchemaLive]),
+  Layer.provide([PgChannel.layer(OrdersChannel), PgChannel.layer(ShippingChannel)]),
+  Layer.provide(PgMessaging.layerWith({ migrate: true })),
+  Layer.provide(Tables.layer),
   Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
 )
 

@@ -5,7 +5,7 @@
 import { NodeRuntime } from "@effect/platform-node"
 import { PgClient } from "@effect/sql-pg"
 import { Consumer, MessageBus } from "@holdfast/core"
-import { PgChannel, PgMessaging, PgMigrations } from "@holdfast/postgres"
+import { PgChannel, PgMessaging } from "@holdfast/postgres"
 import { Config, Effect, Layer } from "effect"
 import { OrdersChannel, ShippingChannel } from "./channels.ts"
 import { PaymentTimeout } from "./fulfilment.ts"
@@ -13,7 +13,7 @@ import { WorkerHandlersLive } from "./handlers.ts"
 import { Mailer } from "./mailer.ts"
 import { Orders } from "./orders.ts"
 import { Sales } from "./sales.ts"
-import { SchemaLive } from "./schema.ts"
+import { Tables } from "./schema.ts"
 import { Shipping } from "./shipping.ts"
 
 const ConsumersLive = Config.withDefault(Config.duration("WORKER_LEASE"), "10 seconds").pipe(
@@ -29,8 +29,9 @@ const ConsumersLive = Config.withDefault(Config.duration("WORKER_LEASE"), "10 se
 const Main = ConsumersLive.pipe(
   Layer.provide(WorkerHandlersLive),
   Layer.provide([Orders.layer, Sales.layer, Shipping.layer, Mailer.layer, PaymentTimeout.layer, MessageBus.layer]),
-  Layer.provide([PgChannel.layer(OrdersChannel), PgChannel.layer(ShippingChannel), PgMessaging.layer]),
-  Layer.provide([PgMigrations.layer, SchemaLive]),
+  Layer.provide([PgChannel.layer(OrdersChannel), PgChannel.layer(ShippingChannel)]),
+  Layer.provide(PgMessaging.layerWith({ migrate: true })),
+  Layer.provide(Tables.layer),
   Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
 )
 

@@ -6,6 +6,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Channel from "./Channel.ts"
 import type { HandledOn } from "./Handler.ts"
@@ -68,13 +69,14 @@ export const layer = <I, Name extends string, M extends Message.AnyClass>(
     Effect.gen(function* () {
       const parts = yield* prepare(tag, options)
       yield* checkPool(tag, options)
-      yield* subscribe(tag)
+      yield* Effect.retry(subscribe(tag), { while: (error) => error.isRetryable, schedule: starting })
       yield* consumer.run(parts, {
         concurrency: concurrencyOf(options),
         leaseMillis: leaseOf(options),
         pollMillis: Duration.toMillis(options?.pollInterval ?? "1 second"),
         drainMillis: Duration.toMillis(options?.drainTimeout ?? "30 seconds")
       })
+      yield* Effect.logInfo(`Consuming for ${parts.endpoints().join(", ")}`)
     }).pipe(Effect.annotateLogs({ package: "@holdfast/core", module: "Consumer", channel: tag.channelName }))
   )
 
@@ -154,6 +156,12 @@ export const unsubscribe = (endpoint: string): Effect.Effect<void, MessagingErro
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+/** A database that is away for a moment when the process starts. */
+const starting = Schedule.exponential("100 millis").pipe(
+  Schedule.union(Schedule.spaced("2 seconds")),
+  Schedule.upTo("30 seconds")
+)
 
 const concurrencyOf = (options: Options | undefined): number => Math.max(1, options?.concurrency ?? 4)
 

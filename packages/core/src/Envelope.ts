@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 
 /**
  * One try that did not succeed: when, by the store's clock in milliseconds, and why.
@@ -66,3 +67,26 @@ export class CurrentEnvelope extends Context.Tag("@holdfast/core/Envelope/Curren
   CurrentEnvelope,
   Metadata
 >() {}
+
+/**
+ * A key that is the same whenever this handler handles this message, and no other's: give it to mail and payment
+ * providers, so that what a handler did before it failed is not done again.
+ *
+ * @example
+ * ```ts
+ * import { Envelope } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const charge = Effect.gen(function* () {
+ *   const key = yield* Envelope.idempotencyKey
+ *   yield* Effect.log(`POST /charges with Idempotency-Key: ${key}`)
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export const idempotencyKey: Effect.Effect<string, never, CurrentEnvelope> = Effect.map(
+  CurrentEnvelope,
+  ({ endpoint, id }) => `${endpoint}:${id}`
+)

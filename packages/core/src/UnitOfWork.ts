@@ -8,6 +8,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -15,7 +16,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Envelope } from "./Envelope.ts"
 import * as MessageStore from "./MessageStore.ts"
-import type { MessagingError } from "./MessagingError.ts"
+import { MessagingError, some } from "./MessagingError.ts"
 
 /**
  * The sending half of a broker's driver. Sends all or fails; returns once the broker has them safe.
@@ -93,12 +94,12 @@ export class UnitOfWork extends Context.Tag("@holdfast/core/UnitOfWork")<UnitOfW
  */
 export const run = <A, E, R>(
   effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | MessagingError, R | MessageStore.MessageStore> =>
+): Effect.Effect<A, E | MessagingError, Exclude<R, UnitOfWork> | MessageStore.MessageStore> =>
   Effect.contextWithEffect((context: Context.Context<R | MessageStore.MessageStore>) =>
     Option.isSome(Context.getOption(context, UnitOfWork))
       ? scope(effect)
       : root(Context.get(context, MessageStore.MessageStore), effect)
-  )
+  ) as Effect.Effect<A, E | MessagingError, Exclude<R, UnitOfWork> | MessageStore.MessageStore>
 
 /**
  * Runs an effect in a nested scope of the current unit: if it fails, dies or is interrupted, what it staged and its SQL
@@ -193,13 +194,15 @@ export const root = <A, E, R>(
   options?: {
     /** Writes that end the unit. */
     readonly settle?: ReadonlyArray<MessageStore.Write> | undefined
+    /** Told as soon as the unit has committed, even if its fiber is interrupted meanwhile. */
+    readonly onCommit?: (() => void) | undefined
   }
 ): Effect.Effect<A, E | MessagingError, R> => {
   const attempt = (left: number): Effect.Effect<A, E | MessagingError, R> =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(store.begin, (transaction) =>
         Effect.catchIf(
-          runOnce(store, transaction, effect, options?.settle ?? [], restore),
+          runOnce(store, transaction, effect, options ?? {}, restore),
           (error): error is CommitConflict => error instanceof CommitConflict,
           ({ error }) =>
             left === 0 || transaction.joined
@@ -286,7 +289,10 @@ const runOnce = <A, E, R>(
   store: MessageStore.Encoded,
   transaction: MessageStore.Transaction,
   effect: Effect.Effect<A, E, R>,
-  settle: ReadonlyArray<MessageStore.Write>,
+  options: {
+    readonly settle?: ReadonlyArray<MessageStore.Write> | undefined
+    readonly onCommit?: (() => void) | undefined
+  },
   restore: <A2, E2, R2>(effect: Effect.Effect<A2, E2, R2>) => Effect.Effect<A2, E2, R2>
 ): Effect.Effect<A, E | MessagingError | CommitConflict, R> =>
   Effect.gen(function* () {
@@ -299,13 +305,26 @@ const runOnce = <A, E, R>(
     frame.open = false
     if (Exit.isFailure(exit)) {
       yield* transaction.rollback
-      return yield* exit
+      return yield* Effect.failCause(outage(store, exit.cause))
     }
     yield* Fiber.inheritAll(fiber)
-    yield* commit(store, transaction, frame, settle, begun)
-    yield* Effect.forEach(frame.hooks, (hook) => restore(hook), { discard: true })
+    yield* commit(store, transaction, frame, options.settle ?? [], begun)
+    options.onCommit?.()
+    yield* Effect.forEach(frame.hooks, (hook) => hook, { discard: true })
     return exit.value
   })
+
+/** SQL that dies because the database is away is no bug of the handler: the sender hears what it was. */
+const outage = <E>(store: MessageStore.Encoded, cause: Cause.Cause<E>): Cause.Cause<E | MessagingError> =>
+  Option.isNone(Cause.failureOption(cause)) && some(cause, store.isInfrastructure)
+    ? Cause.fail(
+        new MessagingError({
+          reason: "Unavailable",
+          detail: "the database failed the handler, and what it had done is undone",
+          cause: Cause.squash(cause)
+        })
+      )
+    : cause
 
 /** Runs the effect in the scope: it finds the scope, and the scope's SQL if it uses the store's own database. */
 const enter = <A, E, R>(frame: Frame, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

@@ -246,8 +246,8 @@ export const timeouts = <R>(backend: Backend<R>): void => {
         yield* ship(id, { delay: "1 hour" })
       }
       yield* drain
-      yield* Layer.build(Consumer.layer(Orders, { concurrency: 8 }))
       yield* pass(hour)
+      yield* Layer.build(Consumer.layer(Orders, { concurrency: 8 }))
       yield* passUntil("all have ended", isEmpty())
       const rows = yield* Effect.flatMap(Ledger, (ledger) => ledger.rows)
       assert.strictEqual(rows.length, names.length)

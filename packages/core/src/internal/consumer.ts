@@ -12,6 +12,8 @@ import * as Source from "./source.ts"
 
 /** @internal */
 export interface Parts extends Consuming {
+  /** The handlers on this channel, by name. */
+  readonly endpoints: () => ReadonlyArray<string>
   readonly inFlight: Map<Delivery, Fiber.RuntimeFiber<unknown>>
   readonly lost: Set<Delivery>
   readonly state: { stopping: boolean; slotFreed: () => void }
@@ -35,6 +37,11 @@ export const make = (
     inFlight: new Map(),
     lost,
     state,
+    endpoints: () =>
+      registry
+        .all()
+        .filter((entry) => entry.local && entry.route?.channel.name === channel.name)
+        .map((entry) => entry.name),
     interrupted: (delivery) => (lost.has(delivery) ? "Lost" : state.stopping ? "Stopping" : undefined)
   }
 }

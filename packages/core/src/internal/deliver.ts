@@ -75,9 +75,14 @@ const deliverWith = (
     }
     const { key, message, wait } = prepared.value
     if (wait !== undefined && (yield* isAhead(consuming.store, wait))) return yield* postpone(consuming, delivery, wait)
-    const run = handle(consuming, entry, delivery, message)
+    let committed = false
+    const run = handle(consuming, entry, delivery, message, () => {
+      committed = true
+    })
     const exit = yield* Effect.exit(restore(key === undefined ? run : consuming.registry.oneAtATime(key, run)))
-    return yield* Effect.retry(settle(consuming, entry, delivery, message, exit), settling)
+    // who takes the lease away while the commit is on its way comes too late: what was committed is handled
+    const ended = committed ? Exit.void : exit
+    return yield* Effect.retry(settle(consuming, entry, delivery, message, ended), settling)
   })
 
 /** A database that is away for a moment when the message is settled: the lease outlives that. */
@@ -100,11 +105,16 @@ const prepare = (entry: Entry, { envelope, undelayed }: Delivery) =>
     }))
   )
 
-const handle = (consuming: Consuming, entry: Entry, delivery: Delivery, message: unknown) => {
+const handle = (
+  consuming: Consuming,
+  entry: Entry,
+  delivery: Delivery,
+  message: unknown,
+  onCommit: () => void
+): Effect.Effect<unknown, unknown> => {
   const { source, store } = consuming
-  const once = UnitOfWork.root(store, onceOnly(consuming, delivery, entry.handle(message, delivery.envelope)), {
-    settle: source.settle(delivery)
-  })
+  const handled = onceOnly(consuming, delivery, entry.handle(message, delivery.envelope))
+  const once = UnitOfWork.root(store, handled, { settle: source.settle(delivery), onCommit })
   return Effect.withSpan(retryInPlace(entry, once), `handle ${entry.name}`, {
     kind: "consumer",
     captureStackTrace: false,

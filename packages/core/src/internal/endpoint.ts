@@ -1,5 +1,6 @@
 import * as Context from "effect/Context"
-import type { Channel, Policy } from "../Channel.ts"
+import type { Channel } from "../Channel.ts"
+import type { Observer } from "./observer.ts"
 
 /**
  * Which endpoint a handler runs as: sagas arm their timers on its channel.
@@ -8,5 +9,9 @@ import type { Channel, Policy } from "../Channel.ts"
  */
 export class CurrentEndpoint extends Context.Tag("@holdfast/core/internal/CurrentEndpoint")<
   CurrentEndpoint,
-  { readonly name: string; readonly channel: Channel | undefined; readonly policy: Policy | undefined }
+  {
+    readonly name: string
+    readonly channel: Channel | undefined
+    readonly observe: (typeof Observer)["Service"]["observe"]
+  }
 >() {}

@@ -48,12 +48,11 @@ export const layer = (...handlers: ReadonlyArray<Any>): Layer.Layer<any, never, 
   Layer.effectContext(
     Effect.gen(function* () {
       const registry = yield* HandlerRegistry
-      const context = yield* Effect.context<never>()
-      const runtime = yield* captureRuntime
+      const surroundings = yield* capture(registry)
       let provided = Context.empty() as Context.Context<any>
       for (const handler of handlers) {
-        const entry = makeEntry(handler, context, runtime, true)
-        yield* checkStore(entry, context)
+        const entry = makeEntry(handler, surroundings, true)
+        yield* checkStore(entry, surroundings.context)
         yield* registry.add(entry)
         provided = phantoms(provided, handler, true)
       }
@@ -66,8 +65,7 @@ export const routes = (...handlers: ReadonlyArray<Any>): Layer.Layer<any, never,
   Layer.effectContext(
     Effect.gen(function* () {
       const registry = yield* HandlerRegistry
-      const context = yield* Effect.context<never>()
-      const runtime = yield* captureRuntime
+      const surroundings = yield* capture(registry)
       let provided = Context.empty() as Context.Context<any>
       for (const handler of handlers) {
         if (handler.options.channel === undefined) {
@@ -75,7 +73,7 @@ export const routes = (...handlers: ReadonlyArray<Any>): Layer.Layer<any, never,
             `Handler.routes was given "${handler.name}", which has no channel: only asynchronous handlers can run elsewhere`
           )
         }
-        yield* registry.add(makeEntry(handler, context, runtime, false))
+        yield* registry.add(makeEntry(handler, surroundings, false))
         provided = phantoms(provided, handler, false)
       }
       return provided
@@ -114,20 +112,32 @@ const checkStore = (entry: Entry, context: Context.Context<never>): Effect.Effec
     : Effect.void
 }
 
-/** Clock, configuration, random numbers, tracer and loggers, as they were when the layer was built. */
-const captureRuntime: Effect.Effect<Within> = Effect.zipWith(
-  FiberRef.get(DefaultServices.currentServices),
-  FiberRef.get(FiberRef.currentLoggers),
-  (services, loggers) => (effect) =>
-    effect.pipe(
-      Effect.locally(DefaultServices.currentServices, services),
-      Effect.locally(FiberRef.currentLoggers, loggers)
-    )
-)
+/** What a handler's layer was built with: what its handlers see, whoever sends to them. */
+interface Surroundings {
+  readonly context: Context.Context<never>
+  /** Gives an effect the clock, configuration, random numbers, tracer and loggers of the layer. */
+  readonly within: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  readonly observe: HandlerRegistry["Type"]["observe"]
+}
 
-type Within = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+const capture = ({ observe }: HandlerRegistry["Type"]): Effect.Effect<Surroundings> =>
+  Effect.gen(function* () {
+    const context = yield* Effect.context<never>()
+    const services = yield* FiberRef.get(DefaultServices.currentServices)
+    const loggers = yield* FiberRef.get(FiberRef.currentLoggers)
+    return {
+      context,
+      observe,
+      within: (effect) =>
+        effect.pipe(
+          Effect.locally(DefaultServices.currentServices, services),
+          Effect.locally(FiberRef.currentLoggers, loggers)
+        )
+    }
+  })
 
-const makeEntry = (handler: Any, context: Context.Context<never>, within: Within, local: boolean): Entry => {
+const makeEntry = (handler: Any, surroundings: Surroundings, local: boolean): Entry => {
+  const { context } = surroundings
   const route = makeRoute(handler, context)
   const codecs = makeCodecs([...handler.messages, ...(handler.options.internal ?? [])], context)
   return {
@@ -137,7 +147,7 @@ const makeEntry = (handler: Any, context: Context.Context<never>, within: Within
     internal: handler.options.internal ?? [],
     route,
     retry: handler.options.retryInPlace,
-    handle: makeHandle(handler, route, context, within),
+    handle: makeHandle(handler, route, surroundings),
     serialize: handler.options.serialize,
     encode: codecs.encode,
     decode: codecs.decode,
@@ -186,16 +196,16 @@ const makeValidate = (handler: Any): Entry["validate"] => {
 }
 
 const makeHandle =
-  (handler: Any, route: Route | undefined, captured: Context.Context<never>, within: Within): Entry["handle"] =>
+  (handler: Any, route: Route | undefined, { context, observe, within }: Surroundings): Entry["handle"] =>
   (message, envelope) => {
-    const endpoint = { name: handler.name, channel: route?.channel, policy: route?.policy }
+    const endpoint = { name: handler.name, channel: route?.channel, observe }
     const isQuery = message.constructor?.kind === "Query"
     const handled = Effect.suspend(() => handler.handle(message))
     return Effect.suspend(() => deduplicated(handler, message, envelope, handled)).pipe(
       Effect.scoped,
       within,
       Effect.mapInputContext((caller: Context.Context<never>) =>
-        enter(captured, caller, envelope, isQuery).pipe(Context.add(CurrentEndpoint, endpoint))
+        enter(context, caller, envelope, isQuery).pipe(Context.add(CurrentEndpoint, endpoint))
       )
     ) as Effect.Effect<unknown, unknown>
   }

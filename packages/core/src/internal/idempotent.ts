@@ -8,7 +8,8 @@ import type { Encoded } from "../MessageStore.ts"
 import { isMessagingError, MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 
-const leaseMillis = 60_000
+/** As a consumer's lease: so long may a sender that was killed keep others waiting. */
+const leaseMillis = 10_000
 const windowMillis = 7 * 24 * 60 * 60 * 1000
 
 /**

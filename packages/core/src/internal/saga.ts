@@ -10,7 +10,7 @@ import { due, type When } from "../MessageScheduler.ts"
 import type { SagaRow } from "../MessageStore.ts"
 import { MessagingError } from "../MessagingError.ts"
 import { SagaStore } from "../SagaStore.ts"
-import { type Scope, UnitOfWork } from "../UnitOfWork.ts"
+import { afterCommit, type Scope, UnitOfWork } from "../UnitOfWork.ts"
 import { makeMetadata } from "./dispatch.ts"
 import { CurrentEndpoint } from "./endpoint.ts"
 import { TypeId as HandlerTypeId } from "./handler.ts"
@@ -120,12 +120,26 @@ const handle = (saga: AnySaga, message: any): Effect.Effect<void, any, any> =>
     const id = message instanceof SagaTimeout ? message.id : yield* identify(saga, message, envelope)
     const row = yield* store.load(saga.name, id)
     const run = message instanceof SagaTimeout ? onTimeout(saga, message, row) : onMessage(saga, message, row)
-    if (run === undefined) {
-      return yield* Effect.logDebug(
-        `Saga ${saga.name} "${id}" ignores ${envelope.tag}: it is not in a state to handle it`
-      )
-    }
+    if (run === undefined) return yield* ignore(saga, id, row, message)
     yield* move({ saga, id, row, run, fired: message instanceof SagaTimeout ? message.timeout : undefined })
+  })
+
+/** What does not move the saga is not lost without a trace. */
+const ignore = (saga: AnySaga, id: string, row: Option.Option<SagaRow>, message: unknown) =>
+  Effect.gen(function* () {
+    const envelope = yield* CurrentEnvelope
+    const { observe } = yield* CurrentEndpoint
+    const state = Option.isNone(row)
+      ? "does not exist"
+      : row.value.completed
+        ? "has completed"
+        : message instanceof SagaTimeout
+          ? `has cancelled or moved the timeout "${message.timeout}"`
+          : "exists already"
+    const detail = `Saga ${saga.name} "${id}" ${state}, so ${envelope.tag} does not move it`
+    if (observe !== undefined)
+      yield* afterCommit(Effect.sync(() => observe({ _tag: "Ignored", message, envelope, detail })))
+    yield* Effect.logInfo(detail)
   })
 
 /** An instance is moved by one message at a time: within a process by waiting, between processes by its version. */
