@@ -49,7 +49,8 @@ export const startWorker = (env: Record<string, string> = {}) =>
     (worker) => Effect.zipRight(worker.signal("SIGKILL"), worker.ended)
   )
 
-export const send = (id: string, kind: "Writes" | "SendsOnly" | "Slow") => CommandBus.send(new Work({ id, kind }))
+export const send = (id: string, kind: "Writes" | "SendsOnly" | "Slow", options?: CommandBus.SendOptions) =>
+  CommandBus.send(new Work({ id, kind }), options)
 
 /** Waits until a query answers a row: its deadline is for tests that fail, not for those that pass. */
 export const until = (query: (sql: SqlClient.SqlClient) => Effect.Effect<ReadonlyArray<any>, any>) =>

@@ -64,6 +64,26 @@ describe("a worker that is killed", () => {
   )
 })
 
+describe("a delayed message", () => {
+  it.scopedLive("survives the workers that waited for it, and never comes early by the database's clock", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const due = new Date(Date.now() + 4_000)
+      yield* send("later", "Writes", { at: due })
+      const first = yield* startWorker({ LEASE: "1 seconds" })
+      yield* send("now", "Writes")
+      yield* until((sql) => sql`SELECT 1 FROM effect WHERE id = 'now'`)
+      yield* first.signal("SIGKILL")
+      yield* first.ended
+      yield* startWorker({ LEASE: "1 seconds" })
+      const { effects } = yield* settled
+      assert.deepStrictEqual(effects, { "later followed": 1, "later worked": 1, "now followed": 1, "now worked": 1 })
+      const early = yield* sql`SELECT id FROM effect WHERE id = 'later' AND at < ${due}`
+      assert.deepStrictEqual(early, [])
+    }).pipe(Effect.provide(Arena))
+  )
+})
+
 describe("a sender that is killed", () => {
   it.scopedLive("before its unit commits: what it sent was never there", () =>
     Effect.gen(function* () {

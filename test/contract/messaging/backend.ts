@@ -5,7 +5,8 @@ import { SqlClient } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { Channel, type Message, MessageStore, UnitOfWork } from "@holdfast/core"
 import { PgChannel, PgMessaging } from "@holdfast/postgres"
-import { Config, Context, Effect, Layer, Redacted } from "effect"
+import { Context, Effect, Layer, Redacted } from "effect"
+import { serverUrl } from "../../support/database.ts"
 
 /** What handlers write beside messages: kept if and only if the unit of work commits. */
 export class Ledger extends Context.Tag("test/Ledger")<
@@ -49,7 +50,7 @@ export const memory: Backend = {
 
 // -- PostgreSQL ----------------------------------------------------------------
 
-const databaseUrl = Config.string("DATABASE_URL").pipe(Config.withDefault("postgresql://root@127.0.0.1:5432/test"))
+const databaseUrl = Effect.map(serverUrl, Redacted.value)
 
 export type Sql = PgClient.PgClient | SqlClient.SqlClient
 

@@ -2,7 +2,7 @@
  * Leases: a consumer that lost one can commit nothing.
  */
 import { assert, it } from "@effect/vitest"
-import { Envelope, Handler, MessagingError } from "@holdfast/core"
+import { Envelope, Handler, MessagingError, MessagingTest, UnitOfWork } from "@holdfast/core"
 import { Deferred, Effect, FiberId, Layer } from "effect"
 import type { Backend } from "./backend.ts"
 import { consume, crash, Fragile, gated, plain, withStore } from "./consuming.ts"
@@ -45,6 +45,37 @@ export const leases = <R>(backend: Backend<R>): void => {
       yield* passUntil("it is handled", isEmpty())
       yield* expectRows("a")
       assert.strictEqual(state.started, 1)
+    }).pipe(within(backend, Handler.layer(handler)))
+  })
+
+  it.scoped("that are lost while the commit is on its way come too late: what was committed is handled", () => {
+    const gate = Deferred.unsafeMake<void>(FiberId.none)
+    const state = { committing: false, hooks: 0 }
+    const hook = UnitOfWork.afterCommit(Effect.sync(() => void state.hooks++))
+    const handler = Handler.command(Ship, () => hook).pipe(Handler.asynchronous(Orders))
+    const slow = Effect.fnUntraced(function* (commit: Effect.Effect<any>) {
+      state.committing = true
+      yield* Deferred.await(gate)
+      return yield* commit
+    })
+    return Effect.gen(function* () {
+      yield* ship("a")
+      yield* withStore(
+        (store) => ({ renew: (leases) => Effect.succeed(leases), commit: (units) => slow(store.commit(units)) }),
+        consume({ lease: "9 seconds" })
+      )
+      yield* eventually(
+        "it commits",
+        Effect.sync(() => state.committing)
+      )
+      yield* pass(4 * second)
+      yield* Deferred.succeed(gate, undefined)
+      yield* passUntil("it is handled", isEmpty())
+      yield* eventually(
+        "its hook has run",
+        Effect.sync(() => state.hooks === 1)
+      )
+      assert.strictEqual((yield* MessagingTest.handled(Ship)).length, 1)
     }).pipe(within(backend, Handler.layer(handler)))
   })
 

@@ -2,7 +2,7 @@
  * Sagas remember, and are moved by one message at a time.
  */
 import { assert, it } from "@effect/vitest"
-import { CommandBus, Consumer, Envelope, EventBus, Handler, Saga, UnitOfWork } from "@holdfast/core"
+import { CommandBus, Consumer, Envelope, EventBus, Handler, MessagingTest, Saga, UnitOfWork } from "@holdfast/core"
 import { Effect, Layer, Option, Schema } from "effect"
 import type { Backend } from "./backend.ts"
 import {
@@ -113,6 +113,14 @@ export const sagas = <R>(backend: Backend<R>): void => {
       yield* placed()
       yield* placed()
       yield* expectSteps("placed")
+      const log = yield* MessagingTest.log
+      assert.deepStrictEqual(
+        log.flatMap((entry) => (entry._tag === "Ignored" ? [entry.detail] : [])),
+        [
+          'Saga Journey "1" does not exist, so Paid does not move it',
+          'Saga Journey "1" exists already, so Placed does not move it'
+        ]
+      )
     }).pipe(within(backend, Handler.layer(journey)))
   )
 
@@ -151,7 +159,7 @@ export const sagas = <R>(backend: Backend<R>): void => {
     )
     return Effect.gen(function* () {
       yield* Effect.forEach(Array.from({ length: 50 }), () => placed())
-      yield* Layer.build(Consumer.layer(Orders, { concurrency: 8 }))
+      yield* Layer.build(Consumer.layer(Orders, { concurrency: 8, lease: "1 hour" }))
       yield* passUntil("all are handled", isEmpty())
       assert.strictEqual(Option.getOrThrow(yield* Saga.get(adding, "1")).state, 50)
       assert.deepStrictEqual([...attempts], [1])

@@ -166,6 +166,25 @@ export const options = <R>(backend: Backend<R>): void => {
 }
 
 export const headers = <R>(backend: Backend<R>): void => {
+  it.effect("come with an idempotency key that is one handler's, and the same at every attempt", () => {
+    const keys: Record<string, Array<string>> = { A: [], B: [] }
+    const on = (name: "A" | "B") =>
+      Handler.event(Placed, {
+        name,
+        handle: () =>
+          Effect.flatMap(Envelope.idempotencyKey, (key) =>
+            keys[name]!.push(key) < 2 ? Effect.fail("again") : Effect.void
+          )
+      }).pipe(Handler.asynchronous(Orders), Handler.retry(Schedule.recurs(3)))
+    return Effect.gen(function* () {
+      yield* placed()
+      yield* drain
+      assert.strictEqual(keys.A![0], keys.A![1])
+      assert.strictEqual(keys.B![0], keys.B![1])
+      assert.notStrictEqual(keys.A![0], keys.B![0])
+    }).pipe(within(backend, Handler.layer(on("A"), on("B"))))
+  })
+
   const looking = () => {
     const seen: Array<Envelope.Metadata> = []
     return { seen, look: Effect.map(Envelope.CurrentEnvelope, (envelope) => void seen.push(envelope)) }

@@ -10,6 +10,7 @@ import { Broker, makeBroker } from "./direct.ts"
 import {
   CountRows,
   conflicting,
+  defect,
   expectRefused,
   expectRows,
   expectShipped,
@@ -29,6 +30,29 @@ import {
 import { both, causes, counting, insert, placing, shipping, sql } from "./sqlFixtures.ts"
 
 export const sqlScopes = (backend: PostgresBackend): void => {
+  it.effect(
+    "that die because the database is away are the infrastructure's failure, which their sender may retry",
+    () => {
+      const cutOff = sql((sql) => Effect.orDie(sql`select pg_terminate_backend(pg_backend_pid())`))
+      const typo = sql((sql) => Effect.orDie(sql`selec`))
+      return Effect.gen(function* () {
+        const error = yield* rejected(place("away"))
+        assert.strictEqual(error._tag, "MessagingError")
+        assert.strictEqual(error.reason, "Unavailable")
+        assert.isTrue(error.isRetryable)
+        assert.include(yield* defect(place("bug")), "Failed to execute statement")
+        yield* expectRows()
+      }).pipe(
+        within(
+          backend,
+          Handler.layer(
+            Handler.command(Place, ({ id }) => Effect.as(Effect.zipRight(write(id), id === "away" ? cutOff : typo), ""))
+          )
+        )
+      )
+    }
+  )
+
   it.effect("are sql.withTransaction too: what is written and sent in one that fails is undone alone", () =>
     Effect.gen(function* () {
       yield* place()

@@ -2,8 +2,8 @@
  * Processes of different versions side by side: no copy is lost, none is made twice.
  */
 import { assert, it } from "@effect/vitest"
-import { Consumer, Handler, MessageStore, MessagingTest } from "@holdfast/core"
-import { Effect, Layer } from "effect"
+import { Consumer, Handler, MessageStore, MessagingTest, Saga } from "@holdfast/core"
+import { Effect, Layer, Option, Schema } from "effect"
 import type { Backend } from "./backend.ts"
 import {
   advance,
@@ -12,9 +12,12 @@ import {
   expectRows,
   expectWaiting,
   hour,
+  isEmpty,
+  letters,
   Mails,
   Orders,
   Placed,
+  passUntil,
   placed,
   Ship,
   type System,
@@ -151,6 +154,25 @@ export const versions = <R>(backend: Backend<R>): void => {
       yield* expectRows("shipped 1", "A 1")
     }).pipe(alone(backend))
   )
+
+  it.scoped("move one saga from two processes at once: no update is lost, no attempt is burned", () => {
+    const counting = Saga.make("Counting", { state: Schema.Number }).pipe(
+      Saga.startOn(Placed, { id: (_) => _.id, handle: () => Effect.succeed(1) }),
+      Saga.on(Placed, { id: (_) => _.id, handle: (count) => Effect.as(Effect.yieldNow(), count + 1) })
+    )
+    const handlers = Handler.layer(counting.pipe(Handler.asynchronous(Orders)))
+    return Effect.gen(function* () {
+      const one = yield* process(backend, handlers)
+      const two = yield* process(backend, handlers)
+      yield* one(Effect.forEach(Array.from({ length: 30 }), () => placed("1")))
+      yield* one(Layer.build(Consumer.layer(Orders, { lease: "1 hour" })))
+      yield* two(Layer.build(Consumer.layer(Orders, { lease: "1 hour" })))
+      yield* passUntil("all are handled", isEmpty())
+      const instance = Option.getOrThrow(yield* Saga.get(counting, "1"))
+      assert.deepStrictEqual([instance.state, instance.version], [30, 30])
+      assert.deepStrictEqual(yield* letters, [])
+    }).pipe(alone(backend))
+  })
 
   it.scoped("leave subscriptions once, whoever leaves them again", () =>
     Effect.gen(function* () {

@@ -19,6 +19,7 @@ interface Applied {
 /** @internal */
 export const migrate = Effect.fnUntraced(function* (client: PgClient, name: string) {
   const schema = yield* validateSchema(name)
+  yield* checkServer(client)
   return yield* onConnection(client, (connection) =>
     inTransaction(
       connection,
