@@ -25,7 +25,7 @@ import {
   MessagingTest,
   QueryBus
 } from "@holdfast/core"
-import type { Layer, Scope } from "effect"
+import type { Cause, Layer, Scope } from "effect"
 import { DateTime, Effect, type Option, Schedule, Schema } from "effect"
 import { equal, ok } from "./equal.ts"
 import {
@@ -265,6 +265,35 @@ ok(
 )
 
 // -----------------------------------------------------------------------------
+// priority, time to live, timeout
+// -----------------------------------------------------------------------------
+
+// What says only when a message is taken changes no type.
+ok(equal<typeof paid>()(paid.pipe(Handler.priority(5))))
+ok(equal<typeof paid>()(paid.pipe(Handler.timeToLive("1 minute"))))
+ok(equal<typeof paid>()(Handler.priority(paid, 5)))
+ok(equal<typeof paid>()(Handler.timeToLive(paid, "1 minute")))
+ok(
+  equal<typeof paid>()(
+    paid.pipe(
+      Handler.priority((message) => {
+        ok(equal<PaymentReceived>()(message))
+        return 5
+      })
+    )
+  )
+)
+
+// A timeout joins the errors, with or without a channel.
+type TimedOut<H> =
+  H extends Handler.Handler<infer M, infer E, infer R, infer M0>
+    ? Handler.Handler<M, E | Cause.TimeoutException, R, M0>
+    : never
+ok(equal<TimedOut<typeof paid>>()(paid.pipe(Handler.timeout("5 seconds"))))
+ok(equal<TimedOut<typeof paid>>()(Handler.timeout(paid, "5 seconds")))
+ok(equal<TimedOut<typeof placeOrder>>()(placeOrder.pipe(Handler.timeout("5 seconds"))))
+
+// -----------------------------------------------------------------------------
 // retry
 // -----------------------------------------------------------------------------
 
@@ -449,10 +478,6 @@ ok(
     {} as UnitOfWork.UnitOfWork | Scope.Scope | Envelope.CurrentEnvelope extends Handler.Given ? true : false
   )
 )
-
-// An asynchronous handler may fail with anything, a synchronous one with what its message declares.
-ok(equal<unknown>()({} as Handler.Fails<typeof sendConfirmation>))
-ok(equal<unknown>()({} as Handler.Fails<typeof placeOrder>))
 
 // Routes require the channel, and nothing else of the handler's.
 ok(

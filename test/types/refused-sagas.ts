@@ -125,7 +125,7 @@ Handler.layer(
 // @refused "shop/Shipping does not carry OrderPlaced"
 started.pipe(Handler.asynchronous(Shipping))
 
-// @refused "Only a handler with a channel can be delayed: add Handler.asynchronous before Handler.delay"
+// @refused "Only a handler with a channel can be delayed: add Handler.asynchronous first"
 fulfilment.pipe(Handler.delay("1 second"))
 
 // @refused "A handler of PaymentReceived has no channel, so it cannot run elsewhere: add Handler.asynchronous"

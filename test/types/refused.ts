@@ -124,11 +124,20 @@ export class Needy extends Channel.Tag<Needy>()("Needy", { retry: {} as Schedule
 // delay, retry, deduplicate
 // -----------------------------------------------------------------------------
 
-// @refused "Only a handler with a channel can be delayed: add Handler.asynchronous before Handler.delay"
+// @refused "Only a handler with a channel can be delayed: add Handler.asynchronous first"
 placeOrder.pipe(Handler.delay("1 second"))
 
-// @refused "Only a handler with a channel can be delayed: add Handler.asynchronous before Handler.delay"
+// @refused "Only a handler with a channel can be delayed: add Handler.asynchronous first"
 Handler.delay(placeOrder, "1 second")
+
+// @refused "Only a handler with a channel can be given a priority: add Handler.asynchronous first"
+placeOrder.pipe(Handler.priority(1))
+
+// @refused "Only a handler with a channel can be given a time to live: add Handler.asynchronous first"
+placeOrder.pipe(Handler.timeToLive("1 minute"))
+
+// @refused "The handler of PlaceOrder fails with TimeoutException, which PlaceOrder does not declare"
+Handler.layer(placeOrder.pipe(Handler.timeout("1 second")))
 
 // @refused Argument of type '"soon"' is not assignable to parameter of type 'When'
 shipOrder.pipe(Handler.delay("soon"))

@@ -43,7 +43,7 @@ export interface SendOptions {
   readonly delay?: When | undefined
   /** Holds the command back until an instant. Wins over `delay`. */
   readonly at?: DateTime.DateTime | Date | undefined
-  /** Commands with a higher priority are taken first. 0 unless given. Only for asynchronous handlers. */
+  /** Commands with a higher priority are taken first; else the handler's, else 0. Only for asynchronous handlers. */
   readonly priority?: number | undefined
   /**
    * Sends with one key do one thing: later ones, for 7 days, get the first one's answer or declared error; one at the

@@ -39,7 +39,7 @@ export interface PublishOptions {
   readonly headers?: UserHeaders | undefined
   /** Holds the copies of asynchronous handlers back. Wins over the delay of a handler. */
   readonly delay?: When | undefined
-  /** Copies with a higher priority are taken first. 0 unless given. */
+  /** Copies with a higher priority are taken first. Else the handler's, else 0. */
   readonly priority?: number | undefined
 }
 
@@ -119,7 +119,7 @@ const publishInUnit = (bus: Bus, event: Message.Any, options: PublishOptions | u
     yield* unit.stage({
       _tag: "Publish",
       envelope: { ...metadata, payload, failures: [] },
-      priority: options?.priority ?? 0,
+      priority: Math.trunc(options?.priority ?? 0),
       due: sendDue(options),
       except: entries.map((entry: Entry) => entry.name)
     })

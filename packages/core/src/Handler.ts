@@ -4,8 +4,9 @@
  *
  * @since 0.1.0
  */
+import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as Layer from "effect/Layer"
 import type { Pipeable } from "effect/Pipeable"
@@ -19,6 +20,7 @@ import type { CurrentEnvelope, Metadata } from "./Envelope.ts"
 import type { HandlerRegistry } from "./HandlerRegistry.ts"
 import type { CurrentEndpoint } from "./internal/endpoint.ts"
 import * as internal from "./internal/handler.ts"
+import type { Accepted, Placed, Routed, Silent, Travels, Waits } from "./internal/refusals.ts"
 import type * as Message from "./Message.ts"
 import type { MessageScheduler, When } from "./MessageScheduler.ts"
 import type { MessagingError } from "./MessagingError.ts"
@@ -75,6 +77,8 @@ export interface Handler<
 export interface Options {
   readonly channel?: Channel.TagClass<any, string, any> | undefined
   readonly delay?: When | ((message: any) => When) | undefined
+  readonly priority?: number | ((message: any) => number) | undefined
+  readonly timeToLive?: Duration.DurationInput | undefined
   readonly retryInPlace?: Schedule.Schedule<any, any, never> | undefined
   readonly retryDurably?: Schedule.Schedule<any, any, never> | undefined
   readonly deduplicate?:
@@ -162,71 +166,6 @@ export type Requires<H> =
   H extends Handler<infer M, infer _E, infer R, infer _Mode>
     ? Schema.Schema.Context<M> | Exclude<R, [M] extends [Message.AnyQuery] ? Exclude<Given, UnitOfWork> : Given>
     : never
-
-/**
- * `unknown` if every message of `M` may travel the channel, else the reason.
- *
- * @since 0.1.0
- * @category type-level
- */
-export type Travels<M extends Message.AnyClass, Name extends string, C extends Message.AnyClass> = [
-  Stays<M, Name, C>
-] extends [never]
-  ? unknown
-  : Stays<M, Name, C>
-
-/** Why, for each message that may not travel. */
-type Stays<M extends Message.AnyClass, Name extends string, C extends Message.AnyClass> = M extends {
-  readonly success: typeof Schema.Void
-}
-  ? M extends { readonly error: typeof Schema.Never }
-    ? M extends C
-      ? never
-      : `${Name} does not carry ${M["_tag"]}`
-    : `${M["_tag"]} declares an error that its sender could never see, so it cannot be asynchronous: publish an event`
-  : `${M["_tag"]} replies, so it cannot be asynchronous`
-
-/**
- * `unknown` if the handler has no channel yet, else why it cannot get another.
- *
- * @since 0.1.0
- * @category type-level
- */
-export type Placed<M extends Message.AnyClass, M0 extends Mode> = M0 extends "Asynchronous"
-  ? `The handler of ${M["_tag"]} has a channel already, and a handler has one: remove the other Handler.asynchronous`
-  : unknown
-
-/**
- * `unknown` if the handler may fail as it does, else the reason. Whoever sends a command or asks a query sees only the
- * errors it declares; whoever publishes an event sees none; nobody waits for an asynchronous handler, so it may fail
- * with anything.
- *
- * @since 0.1.0
- * @category type-level
- */
-export type Fails<H> =
-  H extends Handler<infer M, infer E, infer _R, infer Mode>
-    ? Mode extends "Asynchronous"
-      ? unknown
-      : Mode extends "Timed"
-        ? `${NameOf<H>} has timeouts, which need a channel: add Handler.asynchronous`
-        : [Undeclared<M, E>] extends [never]
-          ? unknown
-          : Undeclared<M, E>
-    : unknown
-
-/** Why, for each message whose sender or publisher could not see what the handler fails with. */
-type Undeclared<M extends Message.AnyClass, E> = M extends Message.AnyEvent
-  ? `A handler of ${M["_tag"]} fails with ${TagOf<Exclude<E, MessagingError>>}, which its publisher cannot see: catch it, or add Handler.asynchronous`
-  : `The handler of ${M["_tag"]} fails with ${TagOf<Exclude<E, M["error"]["Type"] | MessagingError>>}, which ${M["_tag"]} does not declare`
-
-type NameOf<H> = H extends { readonly name: infer Name extends string }
-  ? string extends Name
-    ? "A saga"
-    : Name
-  : never
-
-type TagOf<E> = E extends { readonly _tag: infer Tag extends string } ? Tag : "an untagged error"
 
 /**
  * Handles a command. While the sender waits, it may fail with the errors the command declares and with
@@ -379,7 +318,7 @@ export const delay: {
   <M extends Message.AnyClass>(
     when: (message: M["Type"]) => When
   ): <E, R, M0 extends Mode>(
-    self: Handler<M, E, R, M0> & Waits<M0>
+    self: Handler<M, E, R, M0> & Waits<M0, "delayed">
   ) => Handler<M, E, R | MessageScheduler, "Asynchronous">
   /**
    * @since 0.1.0
@@ -388,27 +327,156 @@ export const delay: {
   (
     when: When
   ): <M extends Message.AnyClass, E, R, M0 extends Mode>(
-    self: Handler<M, E, R, M0> & Waits<M0>
+    self: Handler<M, E, R, M0> & Waits<M0, "delayed">
   ) => Handler<M, E, R | MessageScheduler, "Asynchronous">
   /**
    * @since 0.1.0
    * @category combinators
    */
   <M extends Message.AnyClass, E, R, M0 extends Mode>(
-    self: Handler<M, E, R, M0> & Waits<M0>,
+    self: Handler<M, E, R, M0> & Waits<M0, "delayed">,
     when: When | ((message: M["Type"]) => When)
   ): Handler<M, E, R | MessageScheduler, "Asynchronous">
 } = dual(2, (self: Any, when: When | ((message: any) => When)) => internal.update(self, self.mode, { delay: when }))
 
 /**
- * `unknown` if the handler has a channel on which a message can wait, else why it cannot be delayed.
+ * Has the handler's messages taken before those of a lower priority, when several wait on the channel. The highest
+ * number goes first; 0 unless given. A priority given when sending wins. It orders what waits: a message that is being
+ * handled is not put aside. Copies that a publisher makes without knowing the handler have the publisher's priority.
+ *
+ * @example
+ * ```ts
+ * import { Channel, Handler, Message } from "@holdfast/core"
+ * import { Effect, Schema } from "effect"
+ *
+ * class Ordered extends Message.Event<Ordered>()("Ordered", { payload: { express: Schema.Boolean } }) {}
+ * class Orders extends Channel.Tag<Orders>()("Orders", { messages: [Ordered] }) {}
+ *
+ * const pack = Handler.event(Ordered, { name: "Pack", handle: () => Effect.log("packed") }).pipe(
+ *   Handler.asynchronous(Orders),
+ *   Handler.priority((ordered) => (ordered.express ? 10 : 0))
+ * )
+ * ```
  *
  * @since 0.1.0
- * @category type-level
+ * @category combinators
  */
-export type Waits<M0 extends Mode> = [M0] extends ["Asynchronous"]
-  ? unknown
-  : "Only a handler with a channel can be delayed: add Handler.asynchronous before Handler.delay"
+export const priority: {
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <M extends Message.AnyClass>(
+    priority: (message: M["Type"]) => number
+  ): <E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Waits<M0, "given a priority">
+  ) => Handler<M, E, R, "Asynchronous">
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  (
+    priority: number
+  ): <M extends Message.AnyClass, E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Waits<M0, "given a priority">
+  ) => Handler<M, E, R, "Asynchronous">
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <M extends Message.AnyClass, E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Waits<M0, "given a priority">,
+    priority: number | ((message: M["Type"]) => number)
+  ): Handler<M, E, R, "Asynchronous">
+} = dual(2, (self: Any, priority: number | ((message: any) => number)) =>
+  internal.update(self, self.mode, { priority })
+)
+
+/**
+ * Drops a message that nobody began to handle in time: it is worth nothing any more, such as a price that has changed.
+ * The time runs from when the message became available, by the store's clock; one that was begun and is tried again
+ * does not expire. What expires is told in the log as a warning.
+ *
+ * @example
+ * ```ts
+ * import { Channel, Handler, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Priced extends Message.Event<Priced>()("Priced") {}
+ * class Prices extends Channel.Tag<Prices>()("Prices", { messages: [Priced] }) {}
+ *
+ * const show = Handler.event(Priced, { name: "Show", handle: () => Effect.log("shown") }).pipe(
+ *   Handler.asynchronous(Prices),
+ *   Handler.timeToLive("30 seconds")
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const timeToLive: {
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  (
+    duration: Duration.DurationInput
+  ): <M extends Message.AnyClass, E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Waits<M0, "given a time to live">
+  ) => Handler<M, E, R, "Asynchronous">
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <M extends Message.AnyClass, E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Waits<M0, "given a time to live">,
+    duration: Duration.DurationInput
+  ): Handler<M, E, R, "Asynchronous">
+} = dual(2, (self: Any, duration: Duration.DurationInput) => internal.update(self, self.mode, { timeToLive: duration }))
+
+/**
+ * Interrupts the handler when it takes longer, and fails it with `TimeoutException`: what it had written and sent is
+ * undone, and retries apply. Each try has the whole time. A command handled while its sender waits must declare the
+ * error, or have it caught.
+ *
+ * @example
+ * ```ts
+ * import { Channel, Handler, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ * class Ticks extends Channel.Tag<Ticks>()("Ticks", { messages: [Tick] }) {}
+ *
+ * const onTick = Handler.event(Tick, { name: "OnTick", handle: () => Effect.never }).pipe(
+ *   Handler.timeout("5 seconds"),
+ *   Handler.asynchronous(Ticks)
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const timeout: {
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  (
+    duration: Duration.DurationInput
+  ): <M extends Message.AnyClass, E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0>
+  ) => Handler<M, E | Cause.TimeoutException, R, M0>
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <M extends Message.AnyClass, E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0>,
+    duration: Duration.DurationInput
+  ): Handler<M, E | Cause.TimeoutException, R, M0>
+} = dual(2, (self: Any, duration: Duration.DurationInput) =>
+  internal.around(self, (handled) => Effect.timeout(handled, duration))
+)
 
 /**
  * Tries again, as the schedule says, when the handler fails.
@@ -520,16 +588,6 @@ export const deduplicate: {
 )
 
 /**
- * `unknown` if the message answers nothing, else why it cannot be deduplicated.
- *
- * @since 0.1.0
- * @category type-level
- */
-export type Silent<M extends Message.AnyClass> = [M] extends [{ readonly success: typeof Schema.Void }]
-  ? unknown
-  : `${M["_tag"]} replies, so a duplicate would have no answer: send it with an idempotencyKey`
-
-/**
  * Registers handlers.
  *
  * Provides `Handles<Tag>` for each command and query and `HandledOn<Channel>` for each channel, and requires what the
@@ -564,8 +622,6 @@ export const layer: <Handlers extends ReadonlyArray<Any>>(
   HandlerRegistry | Exclude<Requires<Handlers[number]>, Routes<Handlers[number]>>
 > = internal.layer as any
 
-type Accepted<Handlers extends ReadonlyArray<Any>> = { [K in keyof Handlers]: Handlers[K] & Fails<Handlers[K]> }
-
 /**
  * Registers only where handlers are reached: for processes that send to handlers which run elsewhere. It requires
  * their channels, nothing else of theirs. Dies on a handler without a channel.
@@ -593,16 +649,6 @@ export const routes: <Handlers extends ReadonlyArray<Any>>(
   never,
   HandlerRegistry | Extract<Requires<Handlers[number]>, Channel.Shape>
 > = internal.routes as any
-
-type Routed<Handlers extends ReadonlyArray<Any>> = {
-  [K in keyof Handlers]: Handlers[K] &
-    (Handlers[K] extends Handler<any, any, any, "Asynchronous"> ? unknown : Unrouted<Handlers[K]>)
-}
-
-type Unrouted<H> =
-  H extends Handler<infer M, infer _E, infer _R, infer _M0>
-    ? `A handler of ${M["_tag"]} has no channel, so it cannot run elsewhere: add Handler.asynchronous`
-    : unknown
 
 /**
  * Whether the value is a handler.

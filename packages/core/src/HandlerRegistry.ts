@@ -24,6 +24,10 @@ export interface Route {
   readonly policy: Policy
   /** When the handler wants this message. */
   readonly delay: ((message: any) => Due | undefined) | undefined
+  /** Which messages are taken first. */
+  readonly priority: ((message: any) => number) | undefined
+  /** For how many milliseconds a message is worth handling, once it is available. */
+  readonly timeToLive: number | undefined
   /** Durable retries. */
   readonly retry: Schedule.Schedule<any, any, never> | undefined
 }

@@ -11,6 +11,7 @@ import { direct } from "./direct.ts"
 import { durableRetries, events } from "./events.ts"
 import { idempotency } from "./idempotency.ts"
 import { leases } from "./leases.ts"
+import { policies } from "./policies.ts"
 import { queries } from "./queries.ts"
 import { registration } from "./registration.ts"
 import { conflicts, retriesInPlace } from "./retries.ts"
@@ -36,6 +37,7 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("asynchronous handlers of an event", () => events(backend))
   describe("durable retries", () => durableRetries(backend))
   describe("deduplication", () => deduplication(backend))
+  describe("policies of a handler", () => policies(backend))
   describe("dead letters", () => deadLetters(backend))
   describe("failing infrastructure", () => infrastructure(backend))
   describe("limits", () => limits(backend))

@@ -34,7 +34,7 @@ export interface Consuming {
 }
 
 /** How the message ended, for this time. @internal */
-export type Outcome = "Handled" | "Retried" | "Parked" | "Discarded" | "Released" | "Lost"
+export type Outcome = "Handled" | "Retried" | "Parked" | "Discarded" | "Expired" | "Released" | "Lost"
 
 /** Handles one claimed message and settles it. Never fails: what cannot be settled comes back when its lease ends. @internal */
 export const deliver = (consuming: Consuming, delivery: Delivery): Effect.Effect<Outcome> =>
@@ -75,6 +75,7 @@ const deliverWith = (
     }
     const { key, message, wait } = prepared.value
     if (wait !== undefined && (yield* isAhead(consuming.store, wait))) return yield* postpone(consuming, delivery, wait)
+    if (hasExpired(entry, delivery)) return yield* expire(consuming, delivery, message)
     let committed = false
     const run = handle(consuming, entry, delivery, message, () => {
       committed = true
@@ -215,6 +216,22 @@ const giveUp = (
     return "Parked" as const
   })
 }
+
+/** Only what was never begun expires: a message that is tried again has begun in time. */
+const hasExpired = (entry: Entry, { availableAt, claimedAt, envelope }: Delivery): boolean =>
+  entry.route?.timeToLive !== undefined && envelope.attempt === 1 && claimedAt - availableAt > entry.route.timeToLive
+
+const expire = (
+  { registry, source }: Consuming,
+  delivery: Delivery,
+  message: unknown
+): Effect.Effect<Outcome, MessagingError> =>
+  Effect.gen(function* () {
+    yield* source.discard(delivery)
+    registry.observe?.({ _tag: "Expired", message, envelope: delivery.envelope })
+    yield* Effect.logWarning(`${delivery.envelope.tag} was not begun within its time to live, and is dropped`)
+    return "Expired" as const
+  })
 
 const crashed = (consuming: Consuming, delivery: Delivery) =>
   giveUp(

@@ -111,7 +111,7 @@ export const enqueue = (
     yield* checkSize(route, metadata, payload)
     const envelope: Envelope = { ...metadata, endpoint: entry.name, payload, failures: [] }
     const when = sendDue(options) ?? route.delay?.(message)
-    const priority = options?.priority ?? 0
+    const priority = Math.trunc(options?.priority ?? route.priority?.(message) ?? 0)
     yield* put(bus, unit, route.channel, { envelope, priority, due: when })
     const observe = bus.registry.observe
     if (observe === undefined) return

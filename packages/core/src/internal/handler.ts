@@ -44,6 +44,12 @@ export const update = (self: Any, mode: Mode, options: Options): any =>
   Object.assign(Object.create(Object.getPrototypeOf(self)), self, { mode, options: { ...self.options, ...options } })
 
 /** @internal */
+export const around = (self: Any, f: (handled: Effect.Effect<any, any, any>) => Effect.Effect<any, any, any>): any =>
+  Object.assign(Object.create(Object.getPrototypeOf(self)), self, {
+    handle: (message: any) => Effect.suspend(() => f(self.handle(message)))
+  })
+
+/** @internal */
 export const layer = (...handlers: ReadonlyArray<Any>): Layer.Layer<any, never, any> =>
   Layer.effectContext(
     Effect.gen(function* () {
@@ -156,12 +162,14 @@ const makeEntry = (handler: Any, surroundings: Surroundings, local: boolean): En
 }
 
 const makeRoute = (handler: Any, context: Context.Context<never>): Route | undefined => {
-  const { channel, delay, retryDurably } = handler.options
+  const { channel, delay, priority, retryDurably, timeToLive } = handler.options
   if (channel === undefined) return undefined
   return {
     channel: Context.unsafeGet(context, channel as TagClass<any, string, any>) as Channel,
     policy: channel.policy,
     delay: delay === undefined ? undefined : (message) => due(typeof delay === "function" ? delay(message) : delay),
+    priority: priority === undefined ? undefined : typeof priority === "function" ? priority : () => priority,
+    timeToLive: timeToLive === undefined ? undefined : Duration.toMillis(timeToLive),
     retry: retryDurably ?? channel.policy.retry
   }
 }

@@ -16,6 +16,7 @@ export type Observation =
       readonly reason: ParkReason
       readonly error: string
     }
+  | { readonly _tag: "Expired"; readonly message: unknown; readonly envelope: Metadata }
   | { readonly _tag: "Ignored"; readonly message: unknown; readonly envelope: Metadata; readonly detail: string }
 
 /**

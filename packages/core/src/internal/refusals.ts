@@ -1,0 +1,100 @@
+import type * as Schema from "effect/Schema"
+import type { Any, Handler, Mode } from "../Handler.ts"
+import type * as Message from "../Message.ts"
+import type { MessagingError } from "../MessagingError.ts"
+
+// What the types refuse, each with a sentence: a string type that is intersected with the argument it refuses.
+
+/**
+ * `unknown` if every message of `M` may travel the channel, else the reason.
+ *
+ * @internal
+ */
+export type Travels<M extends Message.AnyClass, Name extends string, C extends Message.AnyClass> = [
+  Stays<M, Name, C>
+] extends [never]
+  ? unknown
+  : Stays<M, Name, C>
+
+/** Why, for each message that may not travel. */
+type Stays<M extends Message.AnyClass, Name extends string, C extends Message.AnyClass> = M extends {
+  readonly success: typeof Schema.Void
+}
+  ? M extends { readonly error: typeof Schema.Never }
+    ? M extends C
+      ? never
+      : `${Name} does not carry ${M["_tag"]}`
+    : `${M["_tag"]} declares an error that its sender could never see, so it cannot be asynchronous: publish an event`
+  : `${M["_tag"]} replies, so it cannot be asynchronous`
+
+/**
+ * `unknown` if the handler has no channel yet, else why it cannot get another.
+ *
+ * @internal
+ */
+export type Placed<M extends Message.AnyClass, M0 extends Mode> = M0 extends "Asynchronous"
+  ? `The handler of ${M["_tag"]} has a channel already, and a handler has one: remove the other Handler.asynchronous`
+  : unknown
+
+/**
+ * `unknown` if the handler may fail as it does, else the reason. Whoever sends a command or asks a query sees only the
+ * errors it declares; whoever publishes an event sees none; nobody waits for an asynchronous handler, so it may fail
+ * with anything.
+ *
+ * @internal
+ */
+export type Fails<H> =
+  H extends Handler<infer M, infer E, infer _R, infer Mode>
+    ? Mode extends "Asynchronous"
+      ? unknown
+      : Mode extends "Timed"
+        ? `${NameOf<H>} has timeouts, which need a channel: add Handler.asynchronous`
+        : [Undeclared<M, E>] extends [never]
+          ? unknown
+          : Undeclared<M, E>
+    : unknown
+
+/** Why, for each message whose sender or publisher could not see what the handler fails with. */
+type Undeclared<M extends Message.AnyClass, E> = M extends Message.AnyEvent
+  ? `A handler of ${M["_tag"]} fails with ${TagOf<Exclude<E, MessagingError>>}, which its publisher cannot see: catch it, or add Handler.asynchronous`
+  : `The handler of ${M["_tag"]} fails with ${TagOf<Exclude<E, M["error"]["Type"] | MessagingError>>}, which ${M["_tag"]} does not declare`
+
+type NameOf<H> = H extends { readonly name: infer Name extends string }
+  ? string extends Name
+    ? "A saga"
+    : Name
+  : never
+
+type TagOf<E> = E extends { readonly _tag: infer Tag extends string } ? Tag : "an untagged error"
+
+/**
+ * `unknown` if the handler has a channel on which a message can wait, else why not.
+ *
+ * @internal
+ */
+export type Waits<M0 extends Mode, What extends string> = [M0] extends ["Asynchronous"]
+  ? unknown
+  : `Only a handler with a channel can be ${What}: add Handler.asynchronous first`
+
+/**
+ * `unknown` if the message answers nothing, else why it cannot be deduplicated.
+ *
+ * @internal
+ */
+export type Silent<M extends Message.AnyClass> = [M] extends [{ readonly success: typeof Schema.Void }]
+  ? unknown
+  : `${M["_tag"]} replies, so a duplicate would have no answer: send it with an idempotencyKey`
+
+/** @internal */
+export type Accepted<Handlers extends ReadonlyArray<Any>> = { [K in keyof Handlers]: Handlers[K] & Fails<Handlers[K]> }
+
+/** @internal */
+export type Routed<Handlers extends ReadonlyArray<Any>> = {
+  [K in keyof Handlers]: Handlers[K] &
+    (Handlers[K] extends Handler<any, any, any, "Asynchronous"> ? unknown : Unrouted<Handlers[K]>)
+}
+
+type Unrouted<H> =
+  H extends Handler<infer M, infer _E, infer _R, infer _M0>
+    ? `A handler of ${M["_tag"]} has no channel, so it cannot run elsewhere: add Handler.asynchronous`
+    : unknown
