@@ -79,6 +79,33 @@ export const leases = <R>(backend: Backend<R>): void => {
     }).pipe(within(backend, Handler.layer(handler)))
   })
 
+  it.scoped("outlive a renewal that fails once", () => {
+    const { handler, open, state } = gated()
+    const error = new MessagingError.MessagingError({ reason: "Unavailable", detail: "cut off" })
+    let renewals = 0
+    return Effect.gen(function* () {
+      yield* pass(minute)
+      yield* ship("a")
+      yield* withStore(
+        (store) => ({
+          renew: (leases, millis) => Effect.suspend(() => (++renewals === 1 ? error : store.renew(leases, millis)))
+        }),
+        consume({ lease: "9 seconds" })
+      )
+      yield* eventually(
+        "it runs",
+        Effect.sync(() => state.running === 1)
+      )
+      yield* passUntil(
+        "it was renewed again",
+        Effect.sync(() => renewals > 1)
+      )
+      yield* open
+      yield* passUntil("it is handled", isEmpty())
+      assert.deepStrictEqual([state.started, state.interrupted], [1, 0])
+    }).pipe(within(backend, Handler.layer(handler)))
+  })
+
   it.scoped("that ran out interrupt the handler: nothing of it is committed, and another handles the message", () => {
     const { handler, open, state } = gated()
     const error = new MessagingError.MessagingError({ reason: "Unavailable", detail: "cut off" })

@@ -1,5 +1,6 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -124,26 +125,21 @@ const freeSlot = (parts: Parts, concurrency: number): Effect.Effect<void> =>
   })
 
 /** Off the work path: a handler that blocks nothing but itself keeps its lease. */
-const renewForever = (parts: Parts, options: RunOptions): Effect.Effect<never> => {
-  const every = Math.floor(options.leaseMillis / 3)
-  let renewedAt = 0
-  return Effect.forever(
-    Effect.gen(function* () {
-      yield* Effect.sleep(every)
+const renewForever = (parts: Parts, options: RunOptions): Effect.Effect<never> =>
+  Effect.flatMap(Clock.currentTimeMillis, (started) => {
+    let renewedAt = started
+    const renew = Effect.gen(function* () {
+      yield* Effect.sleep(Math.floor(options.leaseMillis / 3))
       const deliveries = [...parts.inFlight.keys()]
       const now = yield* Clock.currentTimeMillis
-      if (deliveries.length === 0) {
-        renewedAt = now
-        return
-      }
-      const lost = yield* Effect.either(parts.source.renew(deliveries))
-      if (lost._tag === "Right") renewedAt = now
+      const lost = deliveries.length === 0 ? Either.right([]) : yield* Effect.either(parts.source.renew(deliveries))
+      if (Either.isRight(lost)) renewedAt = now
       // without an answer for a whole lease, all of them are somebody else's by now
-      const gone = lost._tag === "Right" ? lost.right : now - renewedAt >= options.leaseMillis ? deliveries : []
+      const gone = Either.isRight(lost) ? lost.right : now - renewedAt >= options.leaseMillis ? deliveries : []
       yield* Effect.forEach(gone, (delivery) => abandon(parts, delivery), { discard: true })
     })
-  )
-}
+    return Effect.forever(renew)
+  })
 
 const abandon = (parts: Parts, delivery: Delivery): Effect.Effect<void> =>
   Effect.suspend(() => {
