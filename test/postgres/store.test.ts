@@ -1,6 +1,7 @@
+import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { MessageStore } from "@holdfast/core"
-import { Duration, Effect, Exit, Fiber, Option } from "effect"
+import { MessageStore, UnitOfWork } from "@holdfast/core"
+import { Deferred, Duration, Effect, Exit, Fiber, Option } from "effect"
 import { messaging, Scratch } from "./database.ts"
 import { envelope, sent } from "./fixtures.ts"
 
@@ -245,6 +246,77 @@ layer(messaging(), { excludeTestServices: true })("PgMessageStore", (it) => {
     })
   )
 
+  it.effect("a lease is renewed though another message is just being settled, which may take long", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const { control } = yield* Scratch
+      yield* commit([sent("settling", "1")], [sent("settling", "2")])
+      const [one, two] = yield* claim("settling", 2, 5000)
+      const locked = yield* Deferred.make<void>()
+      const done = yield* Deferred.make<void>()
+      const settling = yield* Effect.fork(
+        control
+          .withTransaction(
+            control`delete from holdfast.message where id = ${one!.lease.key}`.pipe(
+              Effect.zipRight(Deferred.succeed(locked, undefined)),
+              Effect.zipRight(Deferred.await(done)),
+              Effect.zipRight(Effect.fail("undone"))
+            )
+          )
+          .pipe(Effect.ignore)
+      )
+      yield* Deferred.await(locked)
+      const lost = yield* Effect.timeout(store.renew([one!.lease, two!.lease], 20_000), "2 seconds").pipe(
+        Effect.ensuring(Deferred.succeed(done, undefined))
+      )
+      assert.deepStrictEqual(lost, [])
+      yield* Fiber.join(settling)
+      yield* advance(6000)
+      assert.deepStrictEqual(yield* store.renew([one!.lease, two!.lease], 5000), [one!.lease])
+    })
+  )
+
+  it.effect("a consumer is woken when a unit with SQL has committed, not before", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const sql = yield* PgClient.PgClient
+      yield* sql.unsafe(`create table slow (id int);
+        create function slow_commit() returns trigger language plpgsql as
+          'begin perform pg_sleep(0.3); return null; end';
+        create constraint trigger slow_commit after insert on slow deferrable initially deferred
+          for each row execute function slow_commit()`)
+      const woken = yield* Effect.fork(store.wake("slow", 10_000))
+      yield* Effect.sleep(50)
+      const unit = Effect.zipRight(
+        sql`insert into slow values (1)`,
+        Effect.flatMap(UnitOfWork.UnitOfWork, (unit) => unit.stage(sent("slow", "1")))
+      )
+      const committing = yield* Effect.fork(UnitOfWork.run(unit))
+      yield* Fiber.join(woken)
+      assert.deepStrictEqual(ids(yield* claim("slow")), ["1"])
+      yield* Fiber.join(committing)
+    })
+  )
+
+  it.effect("a claim on an idempotency key is renewed by its holder alone", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const first = yield* store.claimKey("renewed", 2000)
+      assert(first._tag === "Claimed")
+      yield* store.renewKey("renewed", first.token, 60_000)
+      yield* advance(3000)
+      const waiting = yield* Effect.fork(store.claimKey("renewed", 2000))
+      yield* Effect.sleep(100)
+      assert.isTrue(Option.isNone(yield* Fiber.poll(waiting)))
+      yield* advance(60_000)
+      const second = yield* Fiber.join(waiting)
+      assert(second._tag === "Claimed")
+      yield* store.renewKey("renewed", first.token, 60_000)
+      yield* advance(3000)
+      assert.strictEqual((yield* store.claimKey("renewed", 1000))._tag, "Claimed")
+    })
+  )
+
   it.effect("an idempotency key is claimed once, waited for, and answered", () =>
     Effect.gen(function* () {
       const store = yield* Store
@@ -259,7 +331,7 @@ layer(messaging(), { excludeTestServices: true })("PgMessageStore", (it) => {
         result: "42",
         windowMillis: 60_000
       })
-      assert.deepStrictEqual(yield* commit([complete("0")]), ["Conflict"])
+      assert.deepStrictEqual(yield* commit([complete("0")]), ["LeaseLost"])
       assert.deepStrictEqual(yield* commit([complete(first.token)]), ["ok"])
       assert.deepStrictEqual(yield* Fiber.join(waiting), { _tag: "Completed", result: "42" })
       yield* advance(60_001)
@@ -269,7 +341,7 @@ layer(messaging(), { excludeTestServices: true })("PgMessageStore", (it) => {
       const taken = yield* store.claimKey("key", 1000)
       assert(taken._tag === "Claimed")
       const late = yield* Effect.flip(store.completeKey("key", again.token, "1", 1000))
-      assert.strictEqual(late.reason, "Conflict")
+      assert.strictEqual(late.reason, "LeaseLost")
       yield* store.releaseKey("key", taken.token)
       assert.strictEqual((yield* store.claimKey("key", 1000))._tag, "Claimed")
     })

@@ -43,7 +43,8 @@ export interface Stored {
 /**
  * A channel kept by a broker. What is sent on it leaves just before the unit commits: never lost, but if that commit
  * then fails, the message was a ghost. Handling is at least once; the unit remembers the message's id, so that effects
- * in the database happen once.
+ * in the database happen once. Dead letters of it that are replayed wait in the store, and its consumers take both.
+ * Publishers must know its event handlers (`Handler.routes`): no subscriptions are kept for it.
  *
  * @since 0.1.0
  * @category models

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type { Metadata } from "./Envelope.ts"
 import type { Handles } from "./Handler.ts"
 import { type Entry, HandlerRegistry } from "./HandlerRegistry.ts"
 import type { UserHeaders } from "./Headers.ts"
@@ -110,15 +111,21 @@ export const layer: Layer.Layer<CommandBus, never, HandlerRegistry | MessageStor
 const sendTo = (bus: Bus, command: Message.Any, options: SendOptions | undefined): Effect.Effect<unknown, unknown> => {
   const entry = bus.registry.byTag(command._tag)
   if (entry === undefined) return Effect.dieMessage(`No handler is registered for command ${command._tag}`)
-  const work =
-    entry.route === undefined ? sendNow(bus, entry, command, options) : sendLater(bus, entry, command, options)
-  return options?.idempotencyKey === undefined ? work : idempotent(bus.store, command, options.idempotencyKey, work)
+  // made once: a unit that is run again handles the same message, under the same key for other systems
+  return Effect.flatMap(makeMetadata(command._tag, entry.name, options?.headers), (metadata) => {
+    const work =
+      entry.route === undefined
+        ? sendNow(bus, entry, command, metadata, options)
+        : sendLater(bus, entry, command, metadata, options)
+    return options?.idempotencyKey === undefined ? work : idempotent(bus.store, command, options.idempotencyKey, work)
+  })
 }
 
 const sendNow = (
   bus: Bus,
   entry: Entry,
   command: Message.Any,
+  metadata: Metadata,
   options: SendOptions | undefined
 ): Effect.Effect<unknown, unknown> =>
   options?.delay !== undefined || options?.at !== undefined || options?.priority !== undefined
@@ -126,21 +133,18 @@ const sendNow = (
         reason: "Rejected",
         detail: `${command._tag} is handled while its sender waits, so it takes no delay or priority: add Handler.asynchronous`
       })
-    : Effect.flatMap(makeMetadata(command._tag, entry.name, options?.headers), (envelope) =>
-        handleNow(bus, entry, command, envelope)
-      )
+    : handleNow(bus, entry, command, metadata)
 
 const sendLater = (
   bus: Bus,
   entry: Entry,
   command: Message.Any,
+  metadata: Metadata,
   options: SendOptions | undefined
 ): Effect.Effect<void, MessagingError> =>
   inUnit(
     bus.store,
-    Effect.zipWith(
-      makeMetadata(command._tag, entry.name, options?.headers),
-      encode(command, entry),
-      (metadata, payload) => enqueue(bus, entry, entry.route!, command, metadata, payload, options)
-    ).pipe(Effect.flatten)
+    Effect.flatMap(encode(command, entry), (payload) =>
+      enqueue(bus, entry, entry.route!, command, metadata, payload, options)
+    )
   ) as Effect.Effect<void, MessagingError>

@@ -99,7 +99,7 @@ export const layer = <I, Name extends string, M extends Message.AnyClass>(
 export const drain = <I, Name extends string, M extends Message.AnyClass>(
   tag: Channel.TagClass<I, Name, M>
 ): Effect.Effect<number, MessagingError, I | HandlerRegistry | MessageStore> =>
-  Effect.flatMap(prepare(tag, undefined), consumer.drain)
+  Effect.flatMap(prepare(tag, undefined), (parts) => consumer.drain(parts, { leaseMillis: leaseOf(undefined) }))
 
 /**
  * Leaves the subscriptions of the channel's event handlers in the store without consuming: what `layer` does when it

@@ -242,7 +242,7 @@ export const event = <const M extends Message.AnyEvent | ReadonlyArray<Message.A
     readonly name: string
     readonly handle: (event: EventOf<M>["Type"]) => Effect.Effect<void, E, R>
   }
-): Handler<EventOf<M>, E, R> => internal.make(options.name, Array.isArray(on) ? on : [on], options.handle)
+): Handler<EventOf<M>, E, R> => internal.make(options.name, Array.isArray(on) ? [...new Set(on)] : [on], options.handle)
 
 type EventOf<M> = M extends ReadonlyArray<infer C extends Message.AnyEvent> ? C : M extends Message.AnyEvent ? M : never
 

@@ -412,6 +412,8 @@ export interface Encoded {
 
   /** Claims an idempotency key; while somebody else has it, waits for them to end or for their lease to run out. */
   readonly claimKey: (key: string, leaseMillis: number) => Effect.Effect<KeyClaim, MessagingError>
+  /** Extends a claim that is still its holder's; does nothing to one that was lost or answered. */
+  readonly renewKey: (key: string, token: string, leaseMillis: number) => Effect.Effect<void, MessagingError>
   /** Stores an answer outside of any unit: a declared error, whose unit was rolled back. */
   readonly completeKey: (
     key: string,

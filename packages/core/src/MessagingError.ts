@@ -16,7 +16,7 @@ import * as Schema from "effect/Schema"
  *   the same send may be repeated without doing it twice.
  * - `Rejected`: the request cannot be carried out as it stands; `detail` says what to change.
  * - `TooLarge`: the encoded message is larger than its channel carries.
- * - `LeaseLost`: the consumer's lease on the message ran out, so it may commit nothing; another consumer has it.
+ * - `LeaseLost`: the lease on a message or an idempotency key ran out, so its holder may commit nothing; another has it.
  * - `UnitAborted`: an earlier SQL error, caught by the handler, had already aborted its transaction; `cause` is that
  *   first error. Nothing was written.
  *

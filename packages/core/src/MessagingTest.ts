@@ -158,7 +158,7 @@ export const drain: Effect.Effect<number, MessagingError, HandlerRegistry | Mess
       let handled = 0
       for (const [channel, policy] of channels(registry)) {
         const options = { leaseMillis: 10_000, owner: "test" }
-        handled += yield* consumer.drain(consumer.make(store, registry, channel, policy, options))
+        handled += yield* consumer.drain(consumer.make(store, registry, channel, policy, options), options)
       }
       if (handled === 0) return total
       total += handled

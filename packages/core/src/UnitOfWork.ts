@@ -149,7 +149,8 @@ export const outside = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<
 /**
  * Runs an effect once the unit has committed, in this process: for caches, sockets and metrics. It is dropped with its
  * scope, and lost if the process dies first: what must happen belongs in a message. Its failures are logged. Outside of
- * a unit it runs at once.
+ * a unit it runs at once; in a unit that joined your own `sql.withTransaction` it runs when the unit's part of that
+ * transaction is written, which may still be undone.
  *
  * @example
  * ```ts
@@ -310,9 +311,21 @@ const runOnce = <A, E, R>(
     yield* Fiber.inheritAll(fiber)
     yield* commit(store, transaction, frame, options.settle ?? [], begun)
     options.onCommit?.()
-    yield* Effect.forEach(frame.hooks, (hook) => hook, { discard: true })
+    yield* runHooks(frame.hooks, restore)
     return exit.value
   })
+
+/** They run to their end; but who is interrupted waits no longer, or one that hangs would keep a consumer from closing. */
+const runHooks = (
+  hooks: ReadonlyArray<Effect.Effect<void>>,
+  restore: <A2, E2, R2>(effect: Effect.Effect<A2, E2, R2>) => Effect.Effect<A2, E2, R2>
+): Effect.Effect<void> =>
+  hooks.length === 0
+    ? Effect.void
+    : Effect.flatMap(
+        Effect.forkDaemon(Effect.interruptible(Effect.forEach(hooks, (hook) => hook, { discard: true }))),
+        (fiber) => restore(Effect.asVoid(Fiber.await(fiber)))
+      )
 
 /** SQL that dies because the database is away is no bug of the handler: the sender hears what it was. */
 const outage = <E>(store: MessageStore.Encoded, cause: Cause.Cause<E>): Cause.Cause<E | MessagingError> =>
@@ -340,10 +353,33 @@ const commit = (
   settle: ReadonlyArray<MessageStore.Write>,
   begun: boolean
 ): Effect.Effect<void, MessagingError | CommitConflict> => {
+  const overwritten = overwrittenSaga(frame.writes)
+  if (overwritten !== undefined)
+    return Effect.zipRight(transaction.rollback, Effect.fail(new CommitConflict(overwritten)))
   const writes = collapse([...frame.writes, ...settle])
   const sent = sendDirect(frame.direct)
   const written = begun ? transaction.commit(writes, sent) : Effect.zipRight(sent, commitAlone(store, writes))
   return Effect.mapError(written, (error) => (error.reason === "Conflict" ? new CommitConflict(error) : error))
+}
+
+/** Two scopes of one unit that moved a saga from the same state: the second would undo the first without a word. */
+const overwrittenSaga = (writes: ReadonlyArray<MessageStore.Write>): MessagingError | undefined => {
+  const versions = new Map<string, number>()
+  for (const write of writes) {
+    if (write._tag !== "SagaPut") continue
+    const key = JSON.stringify([write.saga, write.id])
+    const before = versions.get(key)
+    if (before !== undefined && write.version !== before + 1) {
+      return new MessagingError({
+        reason: "Conflict",
+        detail:
+          `The saga "${write.saga}" of "${write.id}" was moved twice from one state in this unit of work: by scopes that ` +
+          "ran at once, or by an event that its own transition published. Move it by one after the other"
+      })
+    }
+    versions.set(key, write.version)
+  }
+  return undefined
 }
 
 const commitAlone = (store: MessageStore.Encoded, writes: ReadonlyArray<MessageStore.Write>) =>
@@ -389,6 +425,8 @@ const nested = <A, E, R>(outer: Frame, effect: Effect.Effect<A, E, R>): Effect.E
       return Effect.exit(restore(enter(inner, effect))).pipe(
         Effect.flatMap((exit) => {
           inner.open = false
+          if (Exit.isSuccess(exit) && !outer.open)
+            return Effect.zipRight(inner.sql.close(false), Effect.dieMessage(finished))
           if (Exit.isSuccess(exit)) inner.pourInto(outer)
           return Effect.zipRight(inner.sql.close(Exit.isSuccess(exit)), exit)
         })

@@ -185,9 +185,10 @@ const consuming = (
 const keys = (
   database: Database.Database,
   hub: Wake.Hub
-): Pick<Encoded, "remembered" | "claimKey" | "completeKey" | "releaseKey"> => ({
+): Pick<Encoded, "remembered" | "claimKey" | "renewKey" | "completeKey" | "releaseKey"> => ({
   remembered: (keys) => mapped(Keys.remembered(database, keys)),
   claimKey: (key, leaseMillis) => mapped(Keys.claimKey(database, hub, key, leaseMillis)),
+  renewKey: (key, token, leaseMillis) => mapped(Keys.renewKey(database, key, token, leaseMillis)),
   completeKey: (key, token, result, windowMillis) =>
     mapped(Keys.completeKey(database, hub, { key, token, result, windowMillis })),
   releaseKey: (key, token) => mapped(Keys.releaseKey(database, hub, key, token))

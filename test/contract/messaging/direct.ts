@@ -36,7 +36,9 @@ export const makeBroker = () => {
     sent: [] as Array<Envelope.Envelope>,
     acknowledged: [] as Array<Envelope.Envelope>,
     waiting: [] as Array<Waiting>,
-    away: false
+    away: false,
+    /** So many acknowledgements do not reach it. */
+    deaf: 0
   }
   const away = new MessagingError.MessagingError({ reason: "Unavailable", detail: "the broker is away" })
   const deliveryOf = ({ at, envelope }: Waiting, now: number): MessageStore.Delivery => ({
@@ -66,7 +68,8 @@ export const makeBroker = () => {
         return due.map((waiting) => deliveryOf(waiting, now))
       }),
     renew: () => Effect.succeed([]),
-    acknowledge: ({ envelope }) => Effect.sync(() => void state.acknowledged.push(envelope)),
+    acknowledge: ({ envelope }) =>
+      Effect.suspend(() => (state.deaf-- > 0 ? away : Effect.sync(() => void state.acknowledged.push(envelope)))),
     release: (_, envelope, after) => put(envelope, after),
     wake: (atMost) => Effect.sleep(atMost)
   }

@@ -5,6 +5,7 @@ import { describe } from "@effect/vitest"
 import type { Backend } from "./backend.ts"
 import { consumers, shutdown, unknownEndpoints } from "./consumers.ts"
 import { contexts, fibers } from "./contexts.ts"
+import { corners } from "./corners.ts"
 import { deadLetters, infrastructure, limits } from "./deadLetters.ts"
 import { deduplication } from "./deduplication.ts"
 import { direct } from "./direct.ts"
@@ -49,5 +50,6 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("shutdown", () => shutdown(backend))
   describe("unknown endpoints", () => unknownEndpoints(backend))
   describe("sending:", () => options(backend))
+  describe("corners:", () => corners(backend))
   describe("headers", () => headers(backend))
 }

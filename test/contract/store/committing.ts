@@ -75,7 +75,7 @@ const conflicts = {
     const token = tokenOf(yield* claimKey(key))
     yield* advance(2 * minute)
     yield* claimKey(key)
-    return [completeKey(key, token), "Conflict"] as const
+    return [completeKey(key, token), "LeaseLost"] as const
   })
 }
 

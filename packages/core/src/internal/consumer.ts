@@ -65,23 +65,36 @@ export const run = (parts: Parts, options: RunOptions): Effect.Effect<void, neve
   })
 
 /** Handles what is waiting, one message after the other, and answers how many that was. @internal */
-export const drain = (parts: Parts): Effect.Effect<number, MessagingError> =>
+export const drain = (parts: Parts, options: Pick<RunOptions, "leaseMillis">): Effect.Effect<number, MessagingError> =>
   Effect.gen(function* () {
+    yield* Effect.forkScoped(renewForever(parts, options))
     let handled = 0
-    while (true) {
-      const deliveries = yield* parts.source.claim(1)
-      const delivery = deliveries[0]
-      if (delivery === undefined) return handled
-      yield* noteClaim(deliveries)
-      // its own fiber, whatever the handler does to it
-      yield* Fiber.await(yield* Effect.fork(deliver(parts, delivery)))
-      handled++
-    }
-  })
+    while (yield* drainOne(parts)) handled++
+    return handled
+  }).pipe(Effect.scoped)
 
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+/** Answers whether there was a message. One that is interrupted gives it back. */
+const drainOne = (parts: Parts): Effect.Effect<boolean, MessagingError> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.tap(parts.source.claim(1), noteClaim), ([delivery]) => {
+      if (delivery === undefined) return Effect.succeed(false)
+      // its own fiber, whatever the handler does to it
+      return Effect.flatMap(start(parts, delivery), (fiber) => {
+        const giveBack = Effect.suspend(() => {
+          parts.state.stopping = true
+          return Fiber.interrupt(fiber)
+        })
+        return Effect.as(
+          Effect.onInterrupt(restore(Fiber.await(fiber)), () => giveBack),
+          true
+        )
+      })
+    })
+  )
 
 /** Never claims more than there are free slots: what is claimed is being handled, and memory stays bounded. */
 const claimForever = (parts: Parts, options: RunOptions): Effect.Effect<never> =>
@@ -100,14 +113,16 @@ const claim = (parts: Parts, limit: number): Effect.Effect<ReadonlyArray<Deliver
     Effect.tap(noteClaim),
     Effect.tap((deliveries) => Effect.forEach(deliveries, (delivery) => start(parts, delivery), { discard: true })),
     Effect.uninterruptible,
-    Effect.tapError((error) => Effect.logWarning("Claiming failed; trying again", error)),
+    // also after a defect: a consumer that stopped without a word would need a human
+    Effect.sandbox,
+    Effect.tapError((cause) => Effect.logWarning("Claiming failed; trying again", cause)),
     Effect.retry(backoff),
     Effect.orDie
   )
 
 const backoff = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")), Schedule.jittered)
 
-const start = (parts: Parts, delivery: Delivery): Effect.Effect<void> =>
+const start = (parts: Parts, delivery: Delivery): Effect.Effect<Fiber.RuntimeFiber<unknown>> =>
   Effect.gen(function* () {
     const fiber = yield* Effect.forkDaemon(Effect.interruptible(deliver(parts, delivery)))
     parts.inFlight.set(delivery, fiber)
@@ -116,6 +131,7 @@ const start = (parts: Parts, delivery: Delivery): Effect.Effect<void> =>
       parts.lost.delete(delivery)
       parts.state.slotFreed()
     })
+    return fiber
   })
 
 const freeSlot = (parts: Parts, concurrency: number): Effect.Effect<void> =>
@@ -125,14 +141,17 @@ const freeSlot = (parts: Parts, concurrency: number): Effect.Effect<void> =>
   })
 
 /** Off the work path: a handler that blocks nothing but itself keeps its lease. */
-const renewForever = (parts: Parts, options: RunOptions): Effect.Effect<never> =>
+const renewForever = (parts: Parts, options: Pick<RunOptions, "leaseMillis">): Effect.Effect<never> =>
   Effect.flatMap(Clock.currentTimeMillis, (started) => {
     let renewedAt = started
     const renew = Effect.gen(function* () {
       yield* Effect.sleep(Math.floor(options.leaseMillis / 3))
       const deliveries = [...parts.inFlight.keys()]
       const now = yield* Clock.currentTimeMillis
-      const lost = deliveries.length === 0 ? Either.right([]) : yield* Effect.either(parts.source.renew(deliveries))
+      const lost =
+        deliveries.length === 0
+          ? Either.right([])
+          : yield* Effect.either(Effect.sandbox(parts.source.renew(deliveries)))
       if (Either.isRight(lost)) renewedAt = now
       // without an answer for a whole lease, all of them are somebody else's by now
       const gone = Either.isRight(lost) ? lost.right : now - renewedAt >= options.leaseMillis ? deliveries : []

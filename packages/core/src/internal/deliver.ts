@@ -1,7 +1,6 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -15,7 +14,7 @@ import type { Delivery, Due, Encoded } from "../MessageStore.ts"
 import { FailureClassifier, isMessagingError, type MessagingError, some } from "../MessagingError.ts"
 import * as RetryPolicy from "../RetryPolicy.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
-import { retryInPlace } from "./dispatch.ts"
+import { AlreadyHandled, retryInPlace } from "./dispatch.ts"
 import { render, verdict } from "./failure.ts"
 import { commitOne, inboxKey, type Source, type Verdict } from "./source.ts"
 
@@ -133,9 +132,6 @@ const onceOnly = (consuming: Consuming, delivery: Delivery, effect: Effect.Effec
     seen.has(key) ? Effect.fail(new AlreadyHandled()) : effect
   )
 }
-
-/** Undoes the unit of a message that was delivered again: there is nothing left to do but to acknowledge it. */
-class AlreadyHandled extends Data.TaggedError("@holdfast/core/internal/AlreadyHandled") {}
 
 const settle = (
   consuming: Consuming,
@@ -256,7 +252,7 @@ const unknown = (consuming: Consuming, delivery: Delivery) =>
     const now = yield* Clock.currentTimeMillis
     const since = unknownSince.get(copy) ?? now
     if (now - since < consuming.policy.deadLetter.unknownEndpointAfter) {
-      if (unknownSince.size < 10_000) unknownSince.set(copy, since)
+      remember(unknownSince, copy, since)
       yield* Effect.logWarning(`Nobody here handles ${tag} as "${endpoint}": the message is given back`)
       return yield* release(consuming.source, delivery, unknownDelayMillis)
     }
@@ -272,6 +268,17 @@ const unknown = (consuming: Consuming, delivery: Delivery) =>
       delivery.envelope.failures
     )
   })
+
+/** Bounded: those go first that were not met for longest, since other consumers have taken them. */
+const remember = (unknownSince: Map<string, number>, copy: string, since: number): void => {
+  unknownSince.delete(copy)
+  if (unknownSince.size >= 10_000)
+    for (const [oldest] of unknownSince) {
+      unknownSince.delete(oldest)
+      break
+    }
+  unknownSince.set(copy, since)
+}
 
 /** One copy of a message, whatever row it is in. */
 const copyOf = (envelope: Envelope): string => `${envelope.endpoint}:${envelope.id}`

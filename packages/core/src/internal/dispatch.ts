@@ -1,5 +1,6 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -85,12 +86,16 @@ export const handleNow = (
   )
 }
 
+/** Undoes the unit of a message that was delivered again: there is nothing left to do but to acknowledge it. @internal */
+export class AlreadyHandled extends Data.TaggedError("@holdfast/core/internal/AlreadyHandled") {}
+
 /** @internal */
 export const retryInPlace = <A>(entry: Entry, effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
   entry.retry === undefined ? effect : Effect.retry(effect, { schedule: entry.retry, while: mayRetryInPlace })
 
 /** The handler's own failures, and a database that was away: never an outcome that is not known. */
-const mayRetryInPlace = (error: unknown): boolean => !isMessagingError(error) || error.reason === "Unavailable"
+const mayRetryInPlace = (error: unknown): boolean =>
+  isMessagingError(error) ? error.reason === "Unavailable" : !(error instanceof AlreadyHandled)
 
 /** An answer that the message's schema refuses is an error, never an answer. @internal */
 export const checked = (entry: Entry, effect: Effect.Effect<unknown, unknown>): Effect.Effect<unknown, unknown> =>

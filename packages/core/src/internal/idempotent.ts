@@ -1,6 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Message from "../Message.ts"
@@ -8,7 +9,7 @@ import type { Encoded } from "../MessageStore.ts"
 import { isMessagingError, MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 
-/** As a consumer's lease: so long may a sender that was killed keep others waiting. */
+/** As a consumer's lease, and renewed like it: so long may a sender that was killed keep others waiting. */
 const leaseMillis = 10_000
 const windowMillis = 7 * 24 * 60 * 60 * 1000
 
@@ -26,18 +27,30 @@ export const idempotent = (
 ): Effect.Effect<unknown, unknown> => {
   const key = `${command._tag}:${idempotencyKey}`
   const answers = makeAnswers(command.constructor as unknown as Message.AnyClass)
-  const fresh = (token: string) =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(Effect.exit(restore(UnitOfWork.root(store, completing(key, token, answers, work)))), (exit) =>
+  const fresh = (token: string): Effect.Effect<unknown, unknown> => {
+    let done = false
+    const once = UnitOfWork.root(
+      store,
+      Effect.tap(completing(key, token, answers, work), () => {
+        done = true
+      })
+    )
+    const settled = Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(Effect.exit(restore(renewing(store, key, token, once))), (exit) =>
         Effect.zipRight(afterwards(store, key, token, answers, exit), exit)
       )
     )
+    // the process was frozen for longer than its claim: whoever took over has the answer
+    const lost = (error: unknown) => done && isMessagingError(error) && error.reason === "LeaseLost"
+    return Effect.catchIf(settled, lost, () => attempt)
+  }
+  const attempt: Effect.Effect<unknown, unknown> = Effect.suspend(() =>
+    Effect.flatMap(store.claimKey(key, leaseMillis), (claim) =>
+      claim._tag === "Completed" ? answers.decode(claim.result) : fresh(claim.token)
+    )
+  )
   return Effect.flatMap(Effect.serviceOption(UnitOfWork.UnitOfWork), (unit) =>
-    Option.isSome(unit)
-      ? refused
-      : Effect.flatMap(store.claimKey(key, leaseMillis), (claim) =>
-          claim._tag === "Completed" ? answers.decode(claim.result) : fresh(claim.token)
-        )
+    Option.isSome(unit) ? refused : attempt
   )
 }
 
@@ -80,6 +93,20 @@ const makeAnswers = (message: Message.AnyClass): Answers => {
       )
   }
 }
+
+/** Work may take longer than a claim holds without renewal. */
+const renewing = <A, E>(store: Encoded, key: string, token: string, work: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.acquireUseRelease(
+    Effect.fork(
+      Effect.interruptible(
+        Effect.forever(
+          Effect.zipRight(Effect.sleep(leaseMillis / 3), Effect.ignore(store.renewKey(key, token, leaseMillis)))
+        )
+      )
+    ),
+    () => work,
+    Fiber.interruptFork
+  )
 
 const completing = (key: string, token: string, answers: Answers, work: Effect.Effect<unknown, unknown>) =>
   Effect.gen(function* () {

@@ -81,6 +81,12 @@ export class Keys {
     })
   }
 
+  renew(now: number, key: string, token: string, leaseMillis: number): void {
+    const row = this.rows.get(now, key)
+    if (row?._tag !== "Claimed" || row.token !== token) return
+    this.rows.set({ ...row, leaseUntil: now + leaseMillis, waiters: new Waiters() })
+  }
+
   /** Answers whether the claim was still the holder's. */
   complete(now: number, key: string, token: string, result: string, windowMillis: number): boolean {
     if (!this.holds(now, key, token)) return false

@@ -95,9 +95,10 @@ const subscribing = ({ subscriptions }: State): Pick<Encoded, "subscribe" | "uns
 const keys = ({
   keys,
   remembered
-}: State): Pick<Encoded, "remembered" | "claimKey" | "completeKey" | "releaseKey"> => ({
+}: State): Pick<Encoded, "remembered" | "claimKey" | "renewKey" | "completeKey" | "releaseKey"> => ({
   remembered: (asked) => at((now) => new Set(asked.filter((key) => remembered.get(now, key) !== undefined))),
   claimKey: (key, leaseMillis) => keys.claim(key, leaseMillis),
+  renewKey: (key, token, leaseMillis) => at((now) => keys.renew(now, key, token, leaseMillis)),
   completeKey: (key, token, result, windowMillis) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) =>
       keys.complete(now, key, token, result, windowMillis) ? Effect.void : Effect.fail(keyLost(key))

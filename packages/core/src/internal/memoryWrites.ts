@@ -54,7 +54,10 @@ export const sagaKey = (saga: string, id: string): string => JSON.stringify([sag
  * @internal
  */
 export const keyLost = (key: string): MessagingError =>
-  conflict(`The claim on the idempotency key "${key}" was lost: its lease ran out and somebody else has taken it`)
+  new MessagingError({
+    reason: "LeaseLost",
+    detail: `The claim on the idempotency key "${key}" was lost: its lease ran out and somebody else has taken it`
+  })
 
 // -----------------------------------------------------------------------------
 // internal

@@ -1,8 +1,9 @@
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Channel, Direct } from "../Channel.ts"
 import type { Envelope, Failure } from "../Envelope.ts"
-import type { Delivery, Encoded, ParkReason, Write } from "../MessageStore.ts"
+import type { Delivery, Encoded, Park, ParkReason, Write } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
 
 /** @internal */
@@ -41,7 +42,10 @@ export const make = (
   store: Encoded,
   channel: Channel,
   options: { readonly leaseMillis: number; readonly owner: string }
-): Source => (channel._tag === "Stored" ? stored(store, channel.name, options) : direct(store, channel, options))
+): Source => {
+  const kept = stored(store, channel.name, options)
+  return channel._tag === "Stored" ? kept : both(kept, direct(store, channel, options))
+}
 
 /** @internal */
 export const commitOne = (store: Encoded, writes: ReadonlyArray<Write>): Effect.Effect<void, MessagingError> =>
@@ -80,6 +84,41 @@ const stored = (
   discard: ({ lease }) => commitOne(store, [{ _tag: "Acknowledge", lease }])
 })
 
+/** A broker's channel: dead letters that were replayed wait in the store, the rest at the broker. */
+const both = (kept: Source, broker: Source): Source => {
+  const replayed = new WeakSet<Delivery>()
+  const of = (delivery: Delivery): Source => (replayed.has(delivery) ? kept : broker)
+  return {
+    channel: broker.channel,
+    claim: (limit) =>
+      Effect.flatMap(kept.claim(limit), (own) => {
+        for (const delivery of own) replayed.add(delivery)
+        if (own.length === limit) return Effect.succeed(own)
+        const rest = broker.claim(limit - own.length)
+        return Effect.map(own.length === 0 ? rest : Effect.orElseSucceed(rest, () => []), (others) => [
+          ...own,
+          ...others
+        ])
+      }),
+    renew: (deliveries) => {
+      const [others, own] = Arr.partition(deliveries, (delivery) => replayed.has(delivery))
+      return Effect.zipWith(
+        own.length === 0 ? Effect.succeed([]) : kept.renew(own),
+        others.length === 0 ? Effect.succeed([]) : broker.renew(others),
+        (lost, lostToo) => [...lost, ...lostToo]
+      )
+    },
+    // both sides are interruptible, so that the loser ends in an uninterruptible region too
+    wake: (atMost) => Effect.race(Effect.interruptible(kept.wake(atMost)), Effect.interruptible(broker.wake(atMost))),
+    settle: (delivery) => of(delivery).settle(delivery),
+    settled: (delivery) => of(delivery).settled(delivery),
+    release: (delivery, afterMillis) => of(delivery).release(delivery, afterMillis),
+    retry: (delivery, failures, afterMillis) => of(delivery).retry(delivery, failures, afterMillis),
+    park: (delivery, envelope, verdict) => of(delivery).park(delivery, envelope, verdict),
+    discard: (delivery) => of(delivery).discard(delivery)
+  }
+}
+
 const direct = (store: Encoded, channel: Direct, options: { readonly leaseMillis: number }): Source => ({
   channel: channel.name,
   claim: (limit) => channel.driver.claim({ limit, leaseMillis: options.leaseMillis }),
@@ -94,11 +133,25 @@ const direct = (store: Encoded, channel: Direct, options: { readonly leaseMillis
     channel.driver.release(delivery, { ...delivery.envelope, failures, attempt: failures.length + 1 }, afterMillis),
   park: (delivery, envelope, verdict) =>
     Effect.zipRight(
-      commitOne(store, [{ _tag: "Park", channel: channel.name, lease: undefined, envelope, ...verdict }]),
+      parkOnce(store, inboxKey(channel.name, envelope), {
+        _tag: "Park",
+        channel: channel.name,
+        lease: undefined,
+        envelope,
+        ...verdict
+      }),
       channel.driver.acknowledge(delivery)
     ),
   discard: channel.driver.acknowledge
 })
+
+/** What a broker gives out again, because its acknowledgement was lost, has had its end already. */
+const parkOnce = (store: Encoded, key: string, park: Park): Effect.Effect<void, MessagingError> =>
+  Effect.catchIf(
+    commitOne(store, [park, { _tag: "Deduplicate", key, windowMillis: inboxWindowMillis }]),
+    (error) => error.reason === "Conflict",
+    (error) => Effect.flatMap(store.remembered([key]), (seen) => (seen.has(key) ? Effect.void : Effect.fail(error)))
+  )
 
 const inboxWindowMillis = 7 * 24 * 60 * 60 * 1000
 

@@ -36,7 +36,8 @@ export const claim = (
 }
 
 /**
- * Extends leases that have not run out, and answers the others.
+ * Extends leases that have not run out, and answers the others. A message that is just being settled is left alone:
+ * waiting for the end of its transaction, which a broker may hold up, would let the other leases run out.
  *
  * @internal
  */
@@ -48,11 +49,18 @@ export const renew = (
   const statement = named(
     database,
     "renew",
-    `with clock as materialized (select ${database.at}now() as now)
-     update ${database.at}message m set lease_until = (select now from clock) + ${interval("$3::float8")}
-     from unnest($1::bigint[], $2::bigint[]) l (id, token)
-     where m.id = l.id and m.lease_token = l.token and m.lease_until > (select now from clock)
-     returning m.id, m.lease_token`
+    `with clock as materialized (select ${database.at}now() as now), held as materialized (
+       select m.id, m.lease_token from ${database.at}message m
+       join unnest($1::bigint[], $2::bigint[]) l (id, token) on m.id = l.id and m.lease_token = l.token
+       where m.lease_until > (select now from clock)
+     ), free as materialized (
+       select m.id, m.lease_token from ${database.at}message m
+       where m.id in (select id from held) and m.lease_until > (select now from clock) for update skip locked
+     ), renewed as (
+       update ${database.at}message m set lease_until = (select now from clock) + ${interval("$3::float8")}
+       from free where m.id = free.id and m.lease_token = free.lease_token
+     )
+     select id, lease_token from held`
   )
   return Effect.map(database.run(statement, [...keysOf(leases), leaseMillis]), (rows) => {
     const kept = new Set(rows.map((row) => `${row.id} ${row.lease_token}`))

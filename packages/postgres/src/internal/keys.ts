@@ -3,6 +3,7 @@ import type { KeyClaim } from "@holdfast/core/MessageStore"
 import { MessagingError } from "@holdfast/core/MessagingError"
 import * as Effect from "effect/Effect"
 import { type Database, named } from "./database.ts"
+import { keyTaken } from "./part.ts"
 import { bool, interval, storable, text } from "./rows.ts"
 import type { Hub } from "./wake.ts"
 
@@ -50,6 +51,27 @@ export const claimKey = (
 }
 
 /**
+ * Extends a claim that is still its holder's.
+ *
+ * @internal
+ */
+export const renewKey = (
+  database: Database,
+  key: string,
+  token: string,
+  leaseMillis: number
+): Effect.Effect<void, SqlError> => {
+  const { at } = database
+  const statement = named(
+    database,
+    "renew_key",
+    `update ${at}idempotency set lease_until = ${at}now() + ${interval("$3::float8")}
+     where key = $1::text and token = $2::bigint and result is null`
+  )
+  return Effect.asVoid(database.run(statement, [key, token, leaseMillis]))
+}
+
+/**
  * Stores an answer outside of any unit.
  *
  * @internal
@@ -94,10 +116,7 @@ export const topic = (key: string): string => `\u0000key ${key}`
 // internal
 // -----------------------------------------------------------------------------
 
-const keyLost = new MessagingError({
-  reason: "Conflict",
-  detail: "The claim on the idempotency key was lost: its lease ran out and somebody else has taken it"
-})
+const keyLost = new MessagingError({ reason: keyTaken.otherwise, detail: keyTaken.detail })
 
 /** One statement: a row that is neither new nor free is answered as it is. */
 const tryClaim = (

@@ -1,4 +1,4 @@
-import { conflict, count, type Part } from "./part.ts"
+import { conflict, count, keyTaken, type Part } from "./part.ts"
 import { interval, storable } from "./rows.ts"
 import type { Staged } from "./staged.ts"
 
@@ -92,7 +92,7 @@ export const complete = ({ completed }: Staged): Part => ({
   ],
   result: count("completed"),
   expected: completed.length,
-  ...conflict("The claim on the idempotency key was lost: its lease ran out and somebody else has taken it")
+  ...keyTaken
 })
 
 // -----------------------------------------------------------------------------

@@ -24,6 +24,12 @@ export const leaseLost = {
 } as const
 
 /** @internal */
+export const keyTaken = {
+  otherwise: "LeaseLost",
+  detail: "The claim on the idempotency key was lost: its lease ran out and somebody else has taken it"
+} as const
+
+/** @internal */
 export const conflict = (detail: string) => ({ otherwise: "Conflict", detail }) as const
 
 /**
