@@ -14,12 +14,13 @@ const rows = [
   ["Message", "Envelope", "Headers"],
   [
     ...["MessagingError", "MessageStore", "UnitOfWork", "Channel", "MessageScheduler", "DeadLetter", "Deduplication"],
+    "SagaStore",
     ...["Journal", "RetryPolicy", "Interceptor", "HandlerRegistry"]
   ],
   ["Handler"],
   ["CommandBus", "QueryBus", "EventBus", "MessageBus", "Consumer", "Outbox"],
   [
-    ...["EventStore", "Snapshot", "Repository", "Aggregate", "SagaStore", "Saga", "ProjectionStore", "Projection"],
+    ...["EventStore", "Snapshot", "Repository", "Aggregate", "Saga", "ProjectionStore", "Projection"],
     ...["Orchestrator", "Recurring"]
   ],
   ["workflow/*"],

@@ -292,6 +292,11 @@ type TimedOut<H> =
 ok(equal<TimedOut<typeof paid>>()(paid.pipe(Handler.timeout("5 seconds"))))
 ok(equal<TimedOut<typeof paid>>()(Handler.timeout(paid, "5 seconds")))
 ok(equal<TimedOut<typeof placeOrder>>()(placeOrder.pipe(Handler.timeout("5 seconds"))))
+ok(
+  equal<Handler.Handler<typeof PaymentReceived, "slow", OrdersChannel, "Asynchronous">>()(
+    paid.pipe(Handler.timeout({ duration: "5 seconds", onTimeout: () => "slow" as const }))
+  )
+)
 
 // -----------------------------------------------------------------------------
 // retry

@@ -177,7 +177,10 @@ const WithoutDeduplication = Handler.layer(ship.pipe(Handler.deduplicate({ key: 
 // @refused Type 'Deduplication' is not assignable to type 'never'
 Layer.launch(WithoutDeduplication).pipe(Effect.runPromise)
 
-const WithoutSagaStore = Handler.layer(counting).pipe(Layer.provide(MessageBus.layerMemory))
+const WithoutSagaStore = Handler.layer(counting).pipe(
+  Layer.provide(MessageBus.layer),
+  Layer.provide(MessageStore.layerMemory)
+)
 
 // @refused Type 'SagaStore' is not assignable to type 'never'
 Layer.launch(WithoutSagaStore).pipe(Effect.runPromise)

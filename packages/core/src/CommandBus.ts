@@ -13,6 +13,7 @@ import { type Entry, HandlerRegistry } from "./HandlerRegistry.ts"
 import type { UserHeaders } from "./Headers.ts"
 import { type Bus, encode, enqueue, handleNow, inUnit, makeMetadata } from "./internal/dispatch.ts"
 import { idempotent } from "./internal/idempotent.ts"
+import { uuidOf } from "./internal/uuid.ts"
 import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
 import { MessageStore } from "./MessageStore.ts"
@@ -48,7 +49,8 @@ export interface SendOptions {
   readonly priority?: number | undefined
   /**
    * Sends with one key do one thing: later ones, for 7 days, get the first one's answer or declared error; one at the
-   * same time waits for it. Keys are per command tag. Not inside another unit of work or transaction.
+   * same time waits for it. Keys are per command tag, and the message's id follows from the key, so that
+   * `Envelope.idempotencyKey` is the same when a sender that died sends again. Not inside another unit of work or transaction.
    */
   readonly idempotencyKey?: string | undefined
 }
@@ -111,13 +113,16 @@ export const layer: Layer.Layer<CommandBus, never, HandlerRegistry | MessageStor
 const sendTo = (bus: Bus, command: Message.Any, options: SendOptions | undefined): Effect.Effect<unknown, unknown> => {
   const entry = bus.registry.byTag(command._tag)
   if (entry === undefined) return Effect.dieMessage(`No handler is registered for command ${command._tag}`)
-  // made once: a unit that is run again handles the same message, under the same key for other systems
-  return Effect.flatMap(makeMetadata(command._tag, entry.name, options?.headers), (metadata) => {
+  // made once: a unit that is run again handles the same message, under the same key for other systems; and so does a
+  // sender that died and comes back with its idempotency key
+  const key = options?.idempotencyKey
+  const newId = key === undefined ? undefined : uuidOf(`${command._tag}:${key}`)
+  return Effect.flatMap(makeMetadata(command._tag, entry.name, options?.headers, newId), (metadata) => {
     const work =
       entry.route === undefined
         ? sendNow(bus, entry, command, metadata, options)
         : sendLater(bus, entry, command, metadata, options)
-    return options?.idempotencyKey === undefined ? work : idempotent(bus.store, command, options.idempotencyKey, work)
+    return key === undefined ? work : idempotent(bus.store, command, key, work)
   })
 }
 

@@ -21,13 +21,15 @@ export class Deduplication extends Context.Tag("@holdfast/core/Deduplication")<
   Deduplication,
   {
     /**
-     * Runs the effect unless the key was met within the window, and remembers the key with the current unit of work.
+     * Runs the effect unless the key was met within the window, else `duplicate`, and remembers the key with the
+     * current unit of work.
      * When two units meet the key at once, one commits; the other runs again and then finds it.
      */
     readonly once: <A, E, R>(
       key: string,
       windowMillis: number,
-      effect: Effect.Effect<A, E, R>
+      effect: Effect.Effect<A, E, R>,
+      duplicate: Effect.Effect<void>
     ) => Effect.Effect<A | void, E | MessagingError, R>
   }
 >() {}
@@ -50,15 +52,15 @@ export const layer: Layer.Layer<Deduplication, never, MessageStore> = Layer.effe
   Deduplication,
   Effect.map(MessageStore, (store) =>
     Deduplication.of({
-      once: (key, windowMillis, effect) =>
+      once: (key, windowMillis, effect, duplicate) =>
         Effect.contextWithEffect((context: Context.Context<never>) => {
           const unit = Context.getOption(context, UnitOfWork)
           if (unit._tag === "None") return Effect.dieMessage("Deduplication.once needs a unit of work to write in")
           const staged = unit.value.staged().some((write) => write._tag === "Deduplicate" && write.key === key)
-          if (staged) return Effect.void
+          if (staged) return duplicate
           return Effect.flatMap(store.remembered([key]), (seen) =>
             seen.has(key)
-              ? Effect.void
+              ? duplicate
               : Effect.zipRight(unit.value.stage({ _tag: "Deduplicate", key, windowMillis }), effect)
           )
         }) as any

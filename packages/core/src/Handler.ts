@@ -435,21 +435,20 @@ export const timeToLive: {
 } = dual(2, (self: Any, duration: Duration.DurationInput) => internal.update(self, self.mode, { timeToLive: duration }))
 
 /**
- * Interrupts the handler when it takes longer, and fails it with `TimeoutException`: what it had written and sent is
- * undone, and retries apply. Each try has the whole time. A command handled while its sender waits must declare the
- * error, or have it caught.
+ * Interrupts the handler when it takes longer, and fails it with `TimeoutException`, or with the error that `onTimeout`
+ * makes: what it had written and sent is undone, and retries apply. Each try has the whole time. A handler whose sender
+ * waits must make an error that its command or query declares.
  *
  * @example
  * ```ts
- * import { Channel, Handler, Message } from "@holdfast/core"
- * import { Effect } from "effect"
+ * import { Handler, Message } from "@holdfast/core"
+ * import { Effect, Schema } from "effect"
  *
- * class Tick extends Message.Event<Tick>()("Tick") {}
- * class Ticks extends Channel.Tag<Ticks>()("Ticks", { messages: [Tick] }) {}
+ * class TooSlow extends Schema.TaggedError<TooSlow>()("TooSlow", {}) {}
+ * class Quote extends Message.Query<Quote>()("Quote", { success: Schema.Number, error: TooSlow }) {}
  *
- * const onTick = Handler.event(Tick, { name: "OnTick", handle: () => Effect.never }).pipe(
- *   Handler.timeout("5 seconds"),
- *   Handler.asynchronous(Ticks)
+ * const quote = Handler.query(Quote, () => Effect.never).pipe(
+ *   Handler.timeout({ duration: "5 seconds", onTimeout: () => new TooSlow() })
  * )
  * ```
  *
@@ -461,22 +460,26 @@ export const timeout: {
    * @since 0.1.0
    * @category combinators
    */
-  (
-    duration: Duration.DurationInput
-  ): <M extends Message.AnyClass, E, R, M0 extends Mode>(
-    self: Handler<M, E, R, M0>
-  ) => Handler<M, E | Cause.TimeoutException, R, M0>
+  <E2 = Cause.TimeoutException>(
+    limit: Limit<E2>
+  ): <M extends Message.AnyClass, E, R, M0 extends Mode>(self: Handler<M, E, R, M0>) => Handler<M, E | E2, R, M0>
   /**
    * @since 0.1.0
    * @category combinators
    */
-  <M extends Message.AnyClass, E, R, M0 extends Mode>(
+  <M extends Message.AnyClass, E, R, M0 extends Mode, E2 = Cause.TimeoutException>(
     self: Handler<M, E, R, M0>,
-    duration: Duration.DurationInput
-  ): Handler<M, E | Cause.TimeoutException, R, M0>
-} = dual(2, (self: Any, duration: Duration.DurationInput) =>
-  internal.around(self, (handled) => Effect.timeout(handled, duration))
+    limit: Limit<E2>
+  ): Handler<M, E | E2, R, M0>
+} = dual(2, (self: Any, limit: Limit<unknown>) =>
+  internal.around(self, (handled) =>
+    typeof limit === "object" && "onTimeout" in limit
+      ? Effect.timeoutFail(handled, limit)
+      : Effect.timeout(handled, limit as Duration.DurationInput)
+  )
 )
+
+type Limit<E2> = Duration.DurationInput | { readonly duration: Duration.DurationInput; readonly onTimeout: () => E2 }
 
 /**
  * Tries again, as the schedule says, when the handler fails.

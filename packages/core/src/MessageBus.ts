@@ -12,6 +12,7 @@ import * as HandlerRegistry from "./HandlerRegistry.ts"
 import * as MessageScheduler from "./MessageScheduler.ts"
 import * as MessageStore from "./MessageStore.ts"
 import * as QueryBus from "./QueryBus.ts"
+import * as SagaStore from "./SagaStore.ts"
 
 /**
  * The command, query and event bus with the registry they share, over a message store.
@@ -34,7 +35,7 @@ export const layer: Layer.Layer<
 > = Layer.mergeAll(CommandBus.layer, QueryBus.layer, EventBus.layer).pipe(Layer.provideMerge(HandlerRegistry.layer))
 
 /**
- * The buses over a store in memory, with its scheduler, dead letters and deduplication: enough for a program that
+ * The buses over a store in memory, with its scheduler, dead letters, deduplication and sagas: enough for a program that
  * needs nothing to survive it.
  *
  * @example
@@ -65,6 +66,7 @@ export const layerMemory: Layer.Layer<
   | MessageScheduler.MessageScheduler
   | DeadLetter.DeadLetter
   | Deduplication.Deduplication
-> = Layer.mergeAll(layer, MessageScheduler.layer, DeadLetter.layer, Deduplication.layer).pipe(
+  | SagaStore.SagaStore
+> = Layer.mergeAll(layer, MessageScheduler.layer, DeadLetter.layer, Deduplication.layer, SagaStore.layer).pipe(
   Layer.provideMerge(MessageStore.layerMemory)
 )

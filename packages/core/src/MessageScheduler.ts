@@ -41,7 +41,7 @@ export class MessageScheduler extends Context.Tag("@holdfast/core/MessageSchedul
   MessageScheduler,
   {
     /** Waiting messages by their time, soonest first. */
-    readonly list: (filter?: Filter) => Effect.Effect<ReadonlyArray<Scheduled>, MessagingError>
+    readonly list: (filter?: Omit<Filter, "fingerprint">) => Effect.Effect<ReadonlyArray<Scheduled>, MessagingError>
     /** Moves a waiting message to another time. False if it fired or was cancelled meanwhile. */
     readonly move: (key: string, when: When) => Effect.Effect<boolean, MessagingError>
     /** Cancels a waiting message. False if it fired or was cancelled meanwhile. */

@@ -2,8 +2,19 @@
  * Corners in which a message, a state or a consumer was lost.
  */
 import { assert, it } from "@effect/vitest"
-import { CommandBus, Consumer, DeadLetter, Envelope, EventBus, Handler, Saga, UnitOfWork } from "@holdfast/core"
-import { Deferred, Effect, Exit, Fiber, FiberId, Layer, Option, Schedule, Schema } from "effect"
+import {
+  CommandBus,
+  Consumer,
+  DeadLetter,
+  Envelope,
+  EventBus,
+  Handler,
+  MessagingError,
+  MessagingTest,
+  Saga,
+  UnitOfWork
+} from "@holdfast/core"
+import { Deferred, Effect, Exit, Fiber, FiberId, Layer, Option, Schedule, Schema, TestClock } from "effect"
 import type { Backend } from "./backend.ts"
 import { consume, withStore } from "./consuming.ts"
 import { Broker, makeBroker } from "./direct.ts"
@@ -54,6 +65,89 @@ const countOf = Effect.map(Saga.get({ name: "Counting", state: Schema.Number }, 
 )
 
 export const corners = <R>(backend: Backend<R>): void => {
+  it.effect("a sender that died and sends again with its key gives other systems the same key", () => {
+    const keys: Array<string> = []
+    const placing = Handler.command(Place, () =>
+      Effect.flatMap(Envelope.idempotencyKey, (key) =>
+        keys.push(key) === 1 ? Effect.die("the process died") : Effect.succeed("placed")
+      )
+    )
+    return Effect.gen(function* () {
+      yield* Effect.exit(place("1", { idempotencyKey: "click-1" }))
+      assert.strictEqual(yield* place("1", { idempotencyKey: "click-1" }), "placed")
+      yield* place("1", { idempotencyKey: "click-2" })
+      assert.strictEqual(keys[0], keys[1])
+      assert.notStrictEqual(keys[1], keys[2])
+    }).pipe(within(backend, Handler.layer(placing)))
+  })
+
+  it.effect("the delay of a copy runs from when it was made, however late its consumer comes", () => {
+    const order: Array<string> = []
+    const handler = Handler.event(Placed, {
+      name: "B",
+      handle: ({ id }) => Effect.sync(() => void order.push(id))
+    }).pipe(Handler.asynchronous(Orders), Handler.delay("1 hour"))
+    return Effect.gen(function* () {
+      yield* using((store) => store.subscribe([{ tag: "Placed", endpoint: "B", channel: Orders.channelName }]))
+      yield* placed()
+      yield* Effect.zipRight(
+        using((store) => store.advance(50 * minute)),
+        TestClock.adjust(50 * minute)
+      )
+      const late = Handler.layer(handler).pipe(Layer.provideMerge(MessagingTest.layerStore))
+      const consumed = (millis: number) => MessagingTest.advance(millis).pipe(Effect.provide(late))
+      yield* consumed(minute)
+      assert.deepStrictEqual(order, [])
+      yield* consumed(10 * minute)
+      assert.deepStrictEqual(order, ["1"])
+    }).pipe(alone(backend))
+  })
+
+  it.effect("what messaging refused is not tried again: it would be refused again", () => {
+    let tries = 0
+    const shipping = Handler.command(Ship, () =>
+      Effect.suspend(() => {
+        tries++
+        return new MessagingError.MessagingError({ reason: "Rejected", detail: "no" })
+      })
+    ).pipe(Handler.asynchronous(Orders), Handler.retry(Schedule.recurs(5)))
+    return Effect.gen(function* () {
+      yield* ship()
+      yield* drain
+      assert.strictEqual((yield* onlyLetter).reason, "Exhausted")
+      assert.strictEqual(tries, 1)
+    }).pipe(within(backend, Handler.layer(shipping)))
+  })
+
+  it.effect("a saga with timeouts on a broker's channel is told so when its layer is built", () => {
+    const timed = Saga.make("Timed", { state: Schema.Number }).pipe(
+      Saga.startOn(Ship, { id: ({ id }) => id, handle: () => Effect.as(Saga.arm("end", "1 day"), 0) }),
+      Saga.onTimeout("end", { handle: (state) => Effect.succeed(Saga.complete(state)) }),
+      Handler.asynchronous(Broker)
+    )
+    const broker = makeBroker().layer
+    return Effect.gen(function* () {
+      const sentence = yield* defect(Effect.scoped(Layer.build(Handler.layer(timed).pipe(Layer.provide(broker)))))
+      assert.strictEqual(
+        sentence,
+        'Saga Timed has timeouts, which a store keeps, but channel "test/Broker" is a broker\'s: give the saga a channel ' +
+          "that the store keeps"
+      )
+    }).pipe(alone(backend))
+  })
+
+  it.effect("a duplicate leaves a trace", () => {
+    const once = shipping.pipe(Handler.deduplicate({ key: ({ id }) => id }))
+    return Effect.gen(function* () {
+      yield* ship("a")
+      yield* ship("a")
+      yield* drain
+      yield* expectRows("shipped a")
+      const ignored = (yield* MessagingTest.log).flatMap((entry) => (entry._tag === "Ignored" ? [entry.detail] : []))
+      assert.deepStrictEqual(ignored, ['Ship was handled already under the key "Ship:a"'])
+    }).pipe(within(backend, Handler.layer(once)))
+  })
+
   it.effect("a scope that ends after its unit is told so: what it sent is not dropped without a word", () =>
     Effect.gen(function* () {
       const go = yield* Deferred.make<void>()

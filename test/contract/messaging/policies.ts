@@ -8,6 +8,7 @@ import type { Backend } from "./backend.ts"
 import {
   advance,
   drain,
+  expectRefused,
   expectRows,
   expectWaiting,
   letters,
@@ -17,6 +18,7 @@ import {
   Placed,
   place,
   placed,
+  Refused,
   Ship,
   ship,
   using,
@@ -109,6 +111,15 @@ export const policies = <R>(backend: Backend<R>): void => {
       yield* Effect.all([drain, patience], { concurrency: "unbounded" })
       assert.include((yield* onlyLetter).error, "TimeoutException")
     }).pipe(within(backend, Handler.layer(shipping)))
+  })
+
+  it.effect("fail the sender with the error that the handler makes of it, and the command declares", () => {
+    const placing = Handler.command(Place, () => Effect.never).pipe(
+      Handler.timeout({ duration: "10 millis", onTimeout: () => new Refused({ why: "too slow" }) })
+    )
+    return Effect.gen(function* () {
+      yield* Effect.all([expectRefused(place(), "too slow"), patience], { concurrency: "unbounded" })
+    }).pipe(within(backend, Handler.layer(placing)))
   })
 
   it.effect("may turn that into a defect where the command declares no such error", () => {

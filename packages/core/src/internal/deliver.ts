@@ -95,12 +95,12 @@ const knows = (entry: Entry, tag: string): boolean =>
   entry.messages.some((message) => message._tag === tag) || entry.internal.some((message) => message._tag === tag)
 
 /** The message, and what its handler says of it. Fails when it does not decode, dies when the handler's functions do. */
-const prepare = (entry: Entry, { envelope, undelayed }: Delivery) =>
+const prepare = (entry: Entry, { availableAt, claimedAt, envelope, undelayed }: Delivery) =>
   Effect.try({ try: () => JSON.parse(envelope.payload) as unknown, catch: (cause) => cause }).pipe(
     Effect.flatMap((payload) => entry.decode(envelope.tag, payload)),
     Effect.map((message: unknown) => ({
       message,
-      wait: undelayed ? entry.route?.delay?.(message) : undefined,
+      wait: undelayed ? since(availableAt, claimedAt, entry.route?.delay?.(message)) : undefined,
       key: entry.serialize?.(message, envelope)
     }))
   )
@@ -181,7 +181,7 @@ const failed = (consuming: Consuming, entry: Entry, delivery: Delivery, cause: C
     const error = Cause.failureOption(cause)
     if (Option.isNone(error))
       return yield* giveUp(consuming, delivery, verdict("Defect", envelope.endpoint, cause), failures)
-    const schedule = entry.route?.retry
+    const schedule = isIncurable(error.value) ? undefined : entry.route?.retry
     const next = schedule === undefined ? Option.none() : yield* RetryPolicy.next(schedule, failures, error.value)
     if (Option.isNone(next)) {
       return yield* giveUp(consuming, delivery, verdict("Exhausted", envelope.endpoint, cause), failures)
@@ -191,6 +191,10 @@ const failed = (consuming: Consuming, entry: Entry, delivery: Delivery, cause: C
     yield* Effect.logInfo(`Failed at attempt ${envelope.attempt}, again in ${next.value} ms`, cause)
     return "Retried" as const
   })
+
+/** What messaging refused, it will refuse again. */
+const isIncurable = (error: unknown): boolean =>
+  isMessagingError(error) && (error.reason === "Rejected" || error.reason === "TooLarge")
 
 const giveUp = (
   consuming: Consuming,
@@ -304,6 +308,10 @@ const postpone = (consuming: Consuming, delivery: Delivery, due: Due): Effect.Ef
     ]),
     "Released"
   )
+
+/** A delay runs from when the copy was made, however late a consumer comes. */
+const since = (availableAt: number, claimedAt: number, due: Due | undefined): Due | undefined =>
+  due?._tag === "After" ? { _tag: "After", millis: due.millis - Math.max(0, claimedAt - availableAt) } : due
 
 const isAhead = (store: Encoded, due: Due): Effect.Effect<boolean, MessagingError> =>
   due._tag === "After" ? Effect.succeed(due.millis > 0) : Effect.map(store.now, (now) => due.epochMillis > now)

@@ -46,10 +46,11 @@ export const inUnit = <A, E, R>(
 export const makeMetadata = (
   tag: string,
   endpoint: string,
-  headers: Headers.Headers | undefined
+  headers: Headers.Headers | undefined,
+  newId: Effect.Effect<string> = uuid7
 ): Effect.Effect<Metadata> =>
   Effect.contextWithEffect((context: Context.Context<never>) =>
-    Effect.zipWith(uuid7, Clock.currentTimeMillis, (id, now) => {
+    Effect.zipWith(newId, Clock.currentTimeMillis, (id, now) => {
       const span = Option.getOrUndefined(Context.getOption(context, Tracer.ParentSpan))
       return {
         id,

@@ -17,7 +17,7 @@ import type * as Message from "../Message.ts"
 import { due } from "../MessageScheduler.ts"
 import { MessageStore } from "../MessageStore.ts"
 import { MessagingError } from "../MessagingError.ts"
-import { UnitOfWork } from "../UnitOfWork.ts"
+import { afterCommit, UnitOfWork } from "../UnitOfWork.ts"
 import { CurrentEndpoint } from "./endpoint.ts"
 
 /** @internal */
@@ -110,6 +110,12 @@ const phantoms = (context: Context.Context<any>, handler: Any, handled: boolean)
 const checkStore = (entry: Entry, context: Context.Context<never>): Effect.Effect<void> => {
   const store = Context.getOption(context, MessageStore)
   const channel = entry.route?.channel
+  if (channel?._tag === "Direct" && entry.internal.length > 0) {
+    return Effect.dieMessage(
+      `Saga ${entry.name} has timeouts, which a store keeps, but channel "${channel.name}" is a broker's: give the saga ` +
+        "a channel that the store keeps"
+    )
+  }
   return channel?._tag === "Stored" && Option.isSome(store) && channel.store !== store.value.kind
     ? Effect.dieMessage(
         `The layer of channel "${channel.name}" is for the ${channel.store} store, but messages here are kept by the ` +
@@ -209,7 +215,7 @@ const makeHandle =
     const endpoint = { name: handler.name, channel: route?.channel, observe }
     const isQuery = message.constructor?.kind === "Query"
     const handled = Effect.suspend(() => handler.handle(message))
-    return Effect.suspend(() => deduplicated(handler, message, envelope, handled)).pipe(
+    return Effect.suspend(() => deduplicated(handler, message, envelope, observe, handled)).pipe(
       Effect.scoped,
       within,
       Effect.mapInputContext((caller: Context.Context<never>) =>
@@ -218,17 +224,24 @@ const makeHandle =
     ) as Effect.Effect<unknown, unknown>
   }
 
-const deduplicated = (handler: Any, message: any, envelope: Metadata, effect: Effect.Effect<any, any, any>) => {
+const deduplicated = (
+  handler: Any,
+  message: any,
+  envelope: Metadata,
+  observe: Surroundings["observe"],
+  effect: Effect.Effect<any, any, any>
+) => {
   const options = handler.options.deduplicate
-  return options === undefined
-    ? effect
-    : Effect.flatMap(Deduplication, (deduplication) =>
-        deduplication.once(
-          `${handler.name}:${options.key(message, envelope)}`,
-          Duration.toMillis(options.window),
-          effect
-        )
-      )
+  if (options === undefined) return effect
+  const key = `${handler.name}:${options.key(message, envelope)}`
+  const detail = `${envelope.tag} was handled already under the key "${key}"`
+  const duplicate = Effect.zipRight(
+    afterCommit(Effect.sync(() => observe?.({ _tag: "Ignored", message, envelope, detail }))),
+    Effect.logInfo(detail)
+  )
+  return Effect.flatMap(Deduplication, (deduplication) =>
+    deduplication.once(key, Duration.toMillis(options.window), effect, duplicate)
+  )
 }
 
 /** What the layer captured wins; of the caller only the unit of work, with its connection, and the span flow in. */

@@ -66,7 +66,10 @@ export const make = (
     state,
     transitions,
     mode,
-    options: { internal: [SagaTimeout], serialize: serializeBy(name, transitions) } satisfies Options,
+    options: {
+      internal: transitions.some((transition) => "timeout" in transition) ? [SagaTimeout] : [],
+      serialize: serializeBy(name, transitions)
+    } satisfies Options,
     messages: [...new Set(transitions.flatMap((transition) => ("message" in transition ? [transition.message] : [])))],
     handle: (message: any) => handle({ name, state, transitions, mode }, message)
   })

@@ -20,5 +20,28 @@ export const uuid7: Effect.Effect<string> = Effect.map(Clock.currentTimeMillis, 
   hex += `7${sequence.toString(16).padStart(3, "0")}`
   bytes[8] = (bytes[8]! & 0x3f) | 0x80
   for (let i = 8; i < 16; i++) hex += bytes[i]!.toString(16).padStart(2, "0")
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+  return format(hex)
 })
+
+/**
+ * The UUID (version 8) of a text: the same whoever asks, whenever.
+ *
+ * @internal
+ */
+export const uuidOf = (text: string): Effect.Effect<string> =>
+  Effect.map(
+    Effect.promise(() => globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))),
+    (digest) => {
+      const bytes = new Uint8Array(digest, 0, 16)
+      bytes[6] = (bytes[6]! & 0x0f) | 0x80
+      bytes[8] = (bytes[8]! & 0x3f) | 0x80
+      return format(Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(""))
+    }
+  )
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+const format = (hex: string): string =>
+  `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
