@@ -193,7 +193,7 @@ export const advance = (
       const dues = yield* Effect.forEach(channels(registry), ([channel]) =>
         store.scheduled({ channel: channel.name, limit: 1 })
       )
-      const next = Math.min(...dues.flat().map((scheduled) => Math.max(0, Math.ceil(scheduled.dueAt - now))))
+      const next = Math.min(...dues.flat().map((scheduled) => Math.max(1, Math.ceil(scheduled.dueAt - now))))
       const step = Math.min(left, next)
       yield* store.advance(step)
       yield* TestClock.adjust(step)

@@ -1,6 +1,6 @@
-import { assert, layer } from "@effect/vitest"
+import { assert, it, layer } from "@effect/vitest"
 import { MessageStore } from "@holdfast/core"
-import { Effect, Fiber, Option } from "effect"
+import { type Clock, Duration, Effect, Fiber, Option } from "effect"
 import {
   acknowledge,
   advance,
@@ -139,3 +139,24 @@ layer(MessageStore.layerMemory)("MessageStore, memory alone", (it) => {
     })
   )
 })
+
+it.effect("MessageStore, memory: waits for a fraction of a millisecond without spinning", () =>
+  Effect.gen(function* () {
+    const clock = yield* Effect.clock
+    let now = 0.1
+    let sleeps = 0
+    // moves in whole milliseconds, as the clocks of machines do
+    const coarse: Clock.Clock = {
+      ...clock,
+      currentTimeMillis: Effect.sync(() => now),
+      sleep: (duration) =>
+        Effect.suspend(() => {
+          now += Math.trunc(Duration.toMillis(duration))
+          return ++sleeps > 100 ? Effect.dieMessage("it spins") : Effect.void
+        })
+    }
+    const store = yield* MessageStore.MessageStore
+    yield* Effect.withClock(store.wake("orders", 0.2), coarse)
+    assert.isBelow(sleeps, 3)
+  }).pipe(Effect.provide(MessageStore.layerMemory))
+)

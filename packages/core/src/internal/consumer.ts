@@ -59,9 +59,9 @@ export interface RunOptions {
 export const run = (parts: Parts, options: RunOptions): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function* () {
     // closing goes the other way round: no more claims, then the drain, and leases are renewed to its end
-    yield* Effect.forkScoped(renewForever(parts, options))
+    yield* Effect.forkScoped(Effect.interruptible(renewForever(parts, options)))
     yield* Effect.addFinalizer(() => stop(parts, options))
-    yield* Effect.forkScoped(claimForever(parts, options))
+    yield* Effect.forkScoped(Effect.interruptible(claimForever(parts, options)))
   })
 
 /** Handles what is waiting, one message after the other, and answers how many that was. @internal */

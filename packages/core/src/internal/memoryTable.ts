@@ -95,10 +95,14 @@ export class Waiters {
 
   /**
    * Completes at the next change after this call, before the effect has even started, or after a while. The two sides
-   * are interruptible so that the loser ends in an uninterruptible region too.
+   * are interruptible so that the loser ends in an uninterruptible region too. A clock that stands on a fraction of a
+   * millisecond leaves rests too small to move it: whoever waited for one would wait again at once, for ever.
    */
   wait(millis: number): Effect.Effect<void> {
     this.changed ??= Deferred.unsafeMake(FiberId.none)
-    return Effect.race(Effect.interruptible(Deferred.await(this.changed)), Effect.interruptible(Effect.sleep(millis)))
+    return Effect.race(
+      Effect.interruptible(Deferred.await(this.changed)),
+      Effect.interruptible(Effect.sleep(Math.ceil(millis)))
+    )
   }
 }
