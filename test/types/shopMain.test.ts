@@ -32,6 +32,7 @@ const omissions: ReadonlyArray<readonly [main: "worker" | "web", layer: string, 
   ["web", "Payments.layer, ", "Payments"],
   ["web", ", MessageBus.layer", "HandlerRegistry"],
   ["web", "PgChannel.layer(OrdersChannel), ", "OrdersChannel"],
+  ["web", ", PgChannel.layer(ShippingChannel)", "ShippingChannel"],
   ["web", "  Layer.provide(PgMessaging.layerWith({ migrate: true })),\n", "MessageStore"],
   ["web", "  Layer.provide(Tables.layer),\n", "Tables"],
   ["web", `,\n  Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))`, "PgClient"]
