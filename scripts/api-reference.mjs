@@ -92,11 +92,19 @@ const makeAnchors = () => {
   }
 }
 
+/** What a module exports from its parts: `export * from "./handler/delivery.ts"`. */
+const parts = (folder, source) =>
+  [...source.matchAll(/^export \* from "(\.\/\w+\/\w+\.ts)"/gm)].flatMap(([, file]) =>
+    exportsOf(readFileSync(join(folder, file), "utf8"))
+  )
+
 const pageOf = (folder, module, packageName) => {
   const source = readFileSync(join(folder, `${module}.ts`), "utf8")
   const first = scan(source).comments[0]
   const intro = first?.start === 0 ? parseDoc(source.slice(0, first.end)).text : ""
-  const all = [...exportsOf(source), ...reexported(folder, source)].sort((a, b) => (a.name < b.name ? -1 : 1))
+  const all = [...exportsOf(source), ...reexported(folder, source), ...parts(folder, source)].sort((a, b) =>
+    a.name < b.name ? -1 : 1
+  )
   const anchor = makeAnchors()
   anchor(module)
   const contents = []
@@ -125,7 +133,9 @@ const index = [notice, "# API reference", "Every public module, from the comment
 for (const folder of packagesIn(repository)) {
   const from = join(repository, "packages", folder)
   const { description, name } = JSON.parse(readFileSync(join(from, "package.json"), "utf8"))
-  const files = filesIn(join(from, "src"), ".ts").filter((file) => !/(?:^|\/)(?:internal\/|index\.ts$)/.test(file))
+  const files = filesIn(join(from, "src"), ".ts").filter(
+    (file) => !/(?:^|\/)(?:internal\/|handler\/|index\.ts$)/.test(file)
+  )
   const modules = files.map((file) => file.replace(/\.ts$/, ""))
   for (const module of modules) written.set(`${folder}/${module}.md`, pageOf(join(from, "src"), module, name))
   index.push(`## ${name}`, `${description}.`, modules.map((each) => `- [${each}](${folder}/${each}.md)`).join("\n"))

@@ -35,7 +35,7 @@ const targetsOf = (entry) =>
 const modulesOf = (folder) =>
   filesIn(join(folder, "src"), ".ts")
     .map((file) => file.replace(/\.ts$/, ""))
-    .filter((name) => name !== "index" && !/(?:^|\/)internal\//.test(name))
+    .filter((name) => name !== "index" && !/(?:^|\/)(?:internal|handler)\//.test(name))
 
 const mapFaults = (folder, file) => {
   const { sourceRoot, sources } = readJson(folder, file)

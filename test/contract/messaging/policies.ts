@@ -124,7 +124,7 @@ export const policies = <R>(backend: Backend<R>): void => {
 
   it.effect("may turn that into a defect where the command declares no such error", () => {
     const placing = Handler.command(Place, () => Effect.as(Effect.never, "")).pipe(Handler.timeout("10 millis"))
-    const caught = Handler.command(Place, (message) => Effect.orDie(placing.handle(message)))
+    const caught = Handler.command(Place, (message, envelope) => Effect.orDie(placing.handle(message, envelope)))
     return Effect.gen(function* () {
       const [exit] = yield* Effect.all([Effect.exit(place()), patience], { concurrency: "unbounded" })
       assert.include(String(exit), "TimeoutException")

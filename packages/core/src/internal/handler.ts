@@ -34,7 +34,7 @@ const Proto = {
 export const make = (
   name: string,
   messages: ReadonlyArray<Message.AnyClass>,
-  handle: (message: any) => Effect.Effect<any, any, any>,
+  handle: (message: any, envelope: Metadata) => Effect.Effect<any, any, any>,
   mode: Mode = "Synchronous",
   options: Options = {}
 ): any => Object.assign(Object.create(Proto), { name, mode, messages, handle, options })
@@ -46,7 +46,7 @@ export const update = (self: Any, mode: Mode, options: Options): any =>
 /** @internal */
 export const around = (self: Any, f: (handled: Effect.Effect<any, any, any>) => Effect.Effect<any, any, any>): any =>
   Object.assign(Object.create(Object.getPrototypeOf(self)), self, {
-    handle: (message: any) => Effect.suspend(() => f(self.handle(message)))
+    handle: (message: any, envelope: Metadata) => Effect.suspend(() => f(self.handle(message, envelope)))
   })
 
 /** @internal */
@@ -214,7 +214,7 @@ const makeHandle =
   (message, envelope) => {
     const endpoint = { name: handler.name, channel: route?.channel, observe }
     const isQuery = message.constructor?.kind === "Query"
-    const handled = Effect.suspend(() => handler.handle(message))
+    const handled = Effect.suspend(() => handler.handle(message, envelope))
     return Effect.suspend(() => deduplicated(handler, message, envelope, observe, handled)).pipe(
       Effect.scoped,
       within,

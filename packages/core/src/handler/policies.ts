@@ -1,0 +1,175 @@
+/**
+ * What a handler says of failures and repetitions. Part of `Handler`.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import type * as Schedule from "effect/Schedule"
+import type { NoInfer } from "effect/Types"
+import type { Deduplication } from "../Deduplication.ts"
+import type { Metadata } from "../Envelope.ts"
+import type { Any, Handler, Mode } from "../Handler.ts"
+import * as internal from "../internal/handler.ts"
+import type { Silent } from "../internal/refusals.ts"
+import type * as Message from "../Message.ts"
+import type { MessageScheduler } from "../MessageScheduler.ts"
+import type { MessagingError } from "../MessagingError.ts"
+
+/**
+ * Interrupts the handler when it takes longer, and fails it with `TimeoutException`, or with the error that `onTimeout`
+ * makes: what it had written and sent is undone, and retries apply. Each try has the whole time. A handler whose sender
+ * waits must make an error that its command or query declares.
+ *
+ * @example
+ * ```ts
+ * import { Handler, Message } from "@holdfast/core"
+ * import { Effect, Schema } from "effect"
+ *
+ * class TooSlow extends Schema.TaggedError<TooSlow>()("TooSlow", {}) {}
+ * class Quote extends Message.Query<Quote>()("Quote", { success: Schema.Number, error: TooSlow }) {}
+ *
+ * const quote = Handler.query(Quote, () => Effect.never).pipe(
+ *   Handler.timeout({ duration: "5 seconds", onTimeout: () => new TooSlow() })
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const timeout: {
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <E2 = Cause.TimeoutException>(
+    limit: Limit<E2>
+  ): <M extends Message.AnyClass, E, R, M0 extends Mode>(self: Handler<M, E, R, M0>) => Handler<M, E | E2, R, M0>
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <M extends Message.AnyClass, E, R, M0 extends Mode, E2 = Cause.TimeoutException>(
+    self: Handler<M, E, R, M0>,
+    limit: Limit<E2>
+  ): Handler<M, E | E2, R, M0>
+} = dual(2, (self: Any, limit: Limit<unknown>) =>
+  internal.around(self, (handled) =>
+    typeof limit === "object" && "onTimeout" in limit
+      ? Effect.timeoutFail(handled, limit)
+      : Effect.timeout(handled, limit as Duration.DurationInput)
+  )
+)
+
+type Limit<E2> = Duration.DurationInput | { readonly duration: Duration.DurationInput; readonly onTimeout: () => E2 }
+
+/**
+ * Tries again, as the schedule says, when the handler fails.
+ *
+ * Before `asynchronous`, or without it, the handler is retried in place while its sender or consumer waits, each time
+ * in a fresh unit of work (or from its scope's savepoint). After `asynchronous` the message is given back to its channel
+ * and delivered again when the schedule says, so retries survive the process. Both may be given. Schedules are pure;
+ * an outage of the database or broker is not a failure of the handler and burns no attempt; a defect is not retried.
+ *
+ * @example
+ * ```ts
+ * import { Channel, Handler, Message } from "@holdfast/core"
+ * import { Effect, Schedule } from "effect"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ * class Ticks extends Channel.Tag<Ticks>()("Ticks", { messages: [Tick] }) {}
+ *
+ * const onTick = Handler.event(Tick, { name: "OnTick", handle: () => Effect.fail("busy") }).pipe(
+ *   Handler.retry(Schedule.recurs(1)), // at once
+ *   Handler.asynchronous(Ticks),
+ *   Handler.retry(Schedule.exponential("1 second").pipe(Schedule.intersect(Schedule.recurs(5)))) // then durably
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const retry: {
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <B, E>(
+    policy: Schedule.Schedule<B, NoInfer<E>, never>
+  ): <M extends Message.AnyClass, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0>
+  ) => Handler<M, E, R | (M0 extends "Asynchronous" ? MessageScheduler : never), M0>
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <M extends Message.AnyClass, E, R, M0 extends Mode, B>(
+    self: Handler<M, E, R, M0>,
+    policy: Schedule.Schedule<B, NoInfer<E>, never>
+  ): Handler<M, E, R | (M0 extends "Asynchronous" ? MessageScheduler : never), M0>
+} = dual(2, (self: Any, schedule: Schedule.Schedule<any, any, never>) =>
+  internal.update(
+    self,
+    self.mode,
+    self.mode === "Asynchronous" ? { retryDurably: schedule } : { retryInPlace: schedule }
+  )
+)
+
+/**
+ * Handles messages of one key once: a second one within the window (7 days unless given) is acknowledged without
+ * running the handler. The key is remembered in the handler's unit of work, so a failed try does not count, and of two
+ * at once exactly one takes effect. A message that replies cannot be deduplicated here: send it with an
+ * `idempotencyKey` instead, which also keeps the answer.
+ *
+ * @example
+ * ```ts
+ * import { Handler, Message } from "@holdfast/core"
+ * import { Effect, Schema } from "effect"
+ *
+ * class Paid extends Message.Event<Paid>()("Paid", { payload: { paymentId: Schema.String } }) {}
+ *
+ * const book = Handler.event(Paid, { name: "Book", handle: () => Effect.log("booked") }).pipe(
+ *   Handler.deduplicate({ key: (paid) => paid.paymentId })
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const deduplicate: {
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <M extends Message.AnyClass>(options: {
+    readonly key: (message: M["Type"], envelope: Metadata) => string
+    readonly window?: Duration.DurationInput | undefined
+  }): <E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Silent<M>
+  ) => Handler<M, E | MessagingError, R | Deduplication, M0>
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <M extends Message.AnyClass, E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Silent<M>,
+    options: {
+      readonly key: (message: M["Type"], envelope: Metadata) => string
+      readonly window?: Duration.DurationInput | undefined
+    }
+  ): Handler<M, E | MessagingError, R | Deduplication, M0>
+} = dual(
+  2,
+  (
+    self: Any,
+    options: {
+      readonly key: (message: any, envelope: Metadata) => string
+      readonly window?: Duration.DurationInput | undefined
+    }
+  ) =>
+    internal.update(self, self.mode, {
+      deduplicate: { key: options.key, window: options.window ?? Duration.days(7) }
+    })
+)
