@@ -26,7 +26,7 @@ import {
   QueryBus
 } from "@holdfast/core"
 import type { Cause, Layer, Scope } from "effect"
-import { DateTime, Effect, type Option, Schedule, Schema } from "effect"
+import { Context, DateTime, Effect, type Option, Schedule, Schema } from "effect"
 import { equal, ok } from "./equal.ts"
 import {
   Anything,
@@ -99,6 +99,13 @@ ok(equal<OutOfStock>()({} as Message.Error<PlaceOrder>))
 ok(equal<void>()(undefined as Message.Success<PlaceOrder>))
 ok(equal<number>()({} as Message.Success<GetTotal>))
 ok(equal<never>()({} as Message.Error<OrderPlaced>))
+
+// What is known of a class besides its schema, by Effect's own context.
+class Audited extends Context.Reference<Audited>()("Audited", { defaultValue: () => false }) {}
+class Refund extends Message.Command<Refund>()("Refund", { annotations: Context.make(Audited, true) }) {}
+ok(equal<Context.Context<never>>()(Refund.messageAnnotations))
+ok(equal<boolean>()(Context.get(Refund.messageAnnotations, Audited)))
+ok(equal<boolean>()(Context.get(({} as Message.AnyClass).messageAnnotations, Audited)))
 
 // Any class is of its kind, and of no other.
 ok(equal<[true, false, false]>()({} as Kinds<typeof PlaceOrder>))

@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as Schema from "effect/Schema"
 import type { Covariant } from "effect/Types"
 
@@ -95,6 +96,7 @@ export interface Class<
   readonly payload: Schema.Struct<Payload>
   readonly success: Success
   readonly error: Failure
+  readonly messageAnnotations: Context.Context<never>
 }
 
 /**
@@ -108,6 +110,11 @@ export interface AnyClass extends Schema.Schema.Any {
   readonly _tag: string
   readonly success: Schema.Schema.Any
   readonly error: Schema.Schema.All
+  /**
+   * What `annotations` said of the message, for interceptors and tools: empty unless given. It is not called
+   * `annotations` because a `Schema` has a method of that name.
+   */
+  readonly messageAnnotations: Context.Context<never>
 }
 
 /**
@@ -179,6 +186,7 @@ export const Command =
       readonly payload?: Payload
       readonly success?: Success
       readonly error?: Failure
+      readonly annotations?: Context.Context<never>
     }
   ): [Self] extends [never] ? MissingSelf<"Command"> : Class<Self, "Command", Tag, Payload, Success, Failure> =>
     makeClass("Command", tag, options) as any
@@ -213,6 +221,7 @@ export const Query =
       readonly payload?: Payload
       readonly success: Success
       readonly error?: Failure
+      readonly annotations?: Context.Context<never>
     }
   ): [Self] extends [never] ? MissingSelf<"Query"> : Class<Self, "Query", Tag, Payload, Success, Failure> =>
     makeClass("Query", tag, options) as any
@@ -235,7 +244,7 @@ export const Event =
   <Self = never>() =>
   <const Tag extends string, Payload extends Schema.Struct.Fields = {}>(
     tag: Tag,
-    options?: { readonly payload?: Payload }
+    options?: { readonly payload?: Payload; readonly annotations?: Context.Context<never> }
   ): [Self] extends [never]
     ? MissingSelf<"Event">
     : Class<Self, "Event", Tag, Payload, typeof Schema.Void, typeof Schema.Never> =>
@@ -252,6 +261,7 @@ const makeClass = (
     readonly payload?: Schema.Struct.Fields
     readonly success?: Schema.Schema.Any
     readonly error?: Schema.Schema.All
+    readonly annotations?: Context.Context<never>
   }
 ) =>
   class extends Schema.TaggedClass<any>()(tag, options?.payload ?? {}) {
@@ -259,6 +269,7 @@ const makeClass = (
     static readonly payload = Schema.Struct(options?.payload ?? {})
     static readonly success = options?.success ?? Schema.Void
     static readonly error = options?.error ?? Schema.Never
+    static readonly messageAnnotations = options?.annotations ?? Context.empty()
     get [TypeId]() {
       return { kind }
     }
