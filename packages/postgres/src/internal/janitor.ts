@@ -3,10 +3,12 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as EffectScope from "effect/Scope"
 import { type Database, named } from "./database.ts"
+import { live } from "./live.ts"
 import type { Statement } from "./pgQuery.ts"
 
 /**
- * Forgets keys that have expired, some thousand at a time.
+ * Forgets keys that have expired, some thousand at a time. What has expired the database's clock says; when to look is
+ * nobody's to wait for.
  *
  * @internal
  */
@@ -14,6 +16,7 @@ export const janitor = (database: Database): Effect.Effect<void, never, EffectSc
   sweep(database).pipe(
     Effect.catchAllCause((cause) => Effect.logDebug("Expired keys were not removed; trying again in a minute", cause)),
     Effect.schedule(Schedule.jittered(Schedule.spaced("1 minute"))),
+    live,
     Effect.forkScoped,
     Effect.asVoid
   )

@@ -4,8 +4,8 @@ import * as Effect from "effect/Effect"
 const clock = Clock.make()
 
 /**
- * Runs by the clock of the machine, also under a test's clock: for waiting on a socket that keeps real time, never for
- * what a message waits for.
+ * Runs by the clock of the machine, also under a test's clock: for sockets that keep real time and for housekeeping,
+ * never for what a message waits for.
  *
  * @internal
  */
