@@ -2,6 +2,7 @@
  * The internals under test. These paths lead into another project, where the compiler rewrites no extension.
  */
 export * as claimSql from "../../packages/postgres/src/internal/claimSql.js"
+export { makeCommitter } from "../../packages/postgres/src/internal/committer.js"
 export * as Database from "../../packages/postgres/src/internal/database.js"
 export { classify, isInfrastructure } from "../../packages/postgres/src/internal/errors.js"
 export { sweep } from "../../packages/postgres/src/internal/janitor.js"

@@ -16,6 +16,7 @@ import type * as EffectScope from "effect/Scope"
 import * as Claim from "./internal/claim.ts"
 import { wrap } from "./internal/client.ts"
 import * as Clock from "./internal/clock.ts"
+import { makeCommitter } from "./internal/committer.ts"
 import * as Database from "./internal/database.ts"
 import { isInfrastructure, toMessagingError } from "./internal/errors.ts"
 import { commitUnits } from "./internal/group.ts"
@@ -105,7 +106,7 @@ export const make = (
       isInfrastructure,
       begin: transactions.begin(signals.put),
       outside: Transaction.outside,
-      commit: (units) => commitUnits(database, signals.put, units),
+      commit: makeCommitter((units) => commitUnits(database, signals.put, units)),
       ...clock(database, options.testing ?? false),
       ...consuming(database, signals),
       ...keys(database, signals.hub),
