@@ -107,6 +107,48 @@ ok(equal<Context.Context<never>>()(Refund.messageAnnotations))
 ok(equal<boolean>()(Context.get(Refund.messageAnnotations, Audited)))
 ok(equal<boolean>()(Context.get(({} as Message.AnyClass).messageAnnotations, Audited)))
 
+// What reads older versions is a schema of what the class is constructed with now, with the services of its fields.
+const RefundedV1 = Schema.Struct({ id: Schema.String, cents: Schema.NumberFromString })
+const refundedV1 = Message.upcaster(RefundedV1, (old) => {
+  ok(equal<{ readonly id: string; readonly cents: number }>()(old))
+  return { id: old.id, amount: old.cents / 100, currency: "EUR" }
+})
+ok(
+  equal<
+    Schema.Schema<
+      { readonly id: string; readonly amount: number; readonly currency: "EUR" },
+      { readonly id: string; readonly cents: string }
+    >
+  >()(refundedV1)
+)
+const RefundedV2 = Schema.Struct({ id: Schema.String, amount: Schema.Number, currency: Schema.String })
+const refundedV2 = Message.upcaster(RefundedV2, (old) => ({ ...old, currency: "EUR" }))
+const currencyOf = { "": "EUR", $: "USD" } as const
+class Refunded extends Message.Event<Refunded>()("Refunded", {
+  version: 4,
+  payload: {
+    id: Schema.String,
+    amount: Schema.Number,
+    currency: Schema.Literal("EUR", "USD"),
+    why: Schema.String.pipe(
+      Schema.propertySignature,
+      Schema.withConstructorDefault(() => "")
+    )
+  },
+  upcasters: {
+    1: Schema.compose(refundedV1, refundedV2),
+    2: refundedV2,
+    3: Schema.Struct({
+      id: Schema.String,
+      amount: Schema.Number,
+      currency: Schema.transformLiterals(["", currencyOf[""]], ["$", currencyOf.$]),
+      why: Schema.optionalWith(Schema.String, { default: () => "" })
+    })
+  }
+}) {}
+ok(equal<number>()(Refunded.version))
+ok(equal<Refunded>()({} as typeof Refunded.Type))
+
 // Any class is of its kind, and of no other.
 ok(equal<[true, false, false]>()({} as Kinds<typeof PlaceOrder>))
 ok(equal<[false, true, false]>()({} as Kinds<typeof GetTotal>))

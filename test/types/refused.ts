@@ -8,6 +8,7 @@ import {
   GetTotal,
   getTotal,
   MailError,
+  type Mailer,
   mail,
   OrderPlaced,
   Orders,
@@ -40,10 +41,34 @@ export class SelflessQuery extends Message.Query()("SelflessQuery", { success: S
 // @refused "Missing `Self` generic - use `class Self extends Message.Event<Self>()(\"Tag\", { ... }) {}`"
 export class SelflessEvent extends Message.Event()("SelflessEvent", {}) {}
 
+// @refused Type '"GBP"' is not assignable to type '"EUR" | "USD"'.
+export class Mistaken extends Message.Event<Mistaken>()("Mistaken", {
+  version: 2,
+  payload: { currency: Schema.Literal("EUR", "USD") },
+  upcasters: { 1: Message.upcaster(Schema.Struct({}), () => ({ currency: "GBP" })) }
+}) {}
+
+// @refused Property 'currency' is missing in type '{ readonly id: string; }' but required in type '{ readonly currency: string; }'.
+export class Forgetful extends Message.Command<Forgetful>()("Forgetful", {
+  version: 2,
+  payload: { id: Schema.String, currency: Schema.String },
+  upcasters: { 1: Schema.Struct({ id: Schema.String }) }
+}) {}
+
+// @refused Type 'Mailer' is not assignable to type 'never'.
+export class Mailing extends Message.Event<Mailing>()("Mailing", {
+  version: 2,
+  payload: { id: Schema.String },
+  upcasters: { 1: {} as Schema.Schema<{ readonly id: string }, unknown, Mailer> }
+}) {}
+
+// @refused 'version' does not exist in type
+export class Stored extends Message.Query<Stored>()("Stored", { version: 2, success: Schema.Number }) {}
+
 // @refused Property 'success' is missing in type '{ payload: { orderId: typeof Schema.String; }; }'
 export class Answerless extends Message.Query<Answerless>()("Answerless", { payload: { orderId: Schema.String } }) {}
 
-// @refused 'error' does not exist in type '{ readonly payload?: {}; }'
+// @refused 'error' does not exist in type '{ readonly payload?: {};
 export class Refusable extends Message.Event<Refusable>()("Refusable", { payload: {}, error: OutOfStock }) {}
 
 // @refused Property 'total' is missing in type '{ orderId: string & Brand<"OrderId">; }'
@@ -180,6 +205,9 @@ Handler.deduplicate(pay, { key: (message) => message.orderId })
 
 // @refused Property 'nope' does not exist on type 'ShipOrder'
 shipOrder.pipe(Handler.deduplicate({ key: (message) => message.nope }))
+
+// @refused "messageVersion is set by the runtime"
+EventBus.publish(new Tick(), { headers: { messageVersion: "2" } })
 
 // @refused Type 'number' is not assignable to type 'string'
 shipOrder.pipe(Handler.deduplicate({ key: () => 1 }))

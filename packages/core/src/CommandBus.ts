@@ -11,7 +11,7 @@ import type { Metadata } from "./Envelope.ts"
 import type { Handles } from "./Handler.ts"
 import { type Entry, HandlerRegistry } from "./HandlerRegistry.ts"
 import type { UserHeaders } from "./Headers.ts"
-import { type Bus, encode, enqueue, handleNow, inUnit, makeMetadata } from "./internal/dispatch.ts"
+import { type Bus, classOf, encode, enqueue, handleNow, inUnit, makeMetadata } from "./internal/dispatch.ts"
 import { idempotent } from "./internal/idempotent.ts"
 import { uuidOf } from "./internal/uuid.ts"
 import type * as Message from "./Message.ts"
@@ -117,7 +117,7 @@ const sendTo = (bus: Bus, command: Message.Any, options: SendOptions | undefined
   // sender that died and comes back with its idempotency key
   const key = options?.idempotencyKey
   const newId = key === undefined ? undefined : uuidOf(`${command._tag}:${key}`)
-  return Effect.flatMap(makeMetadata(command._tag, entry.name, options?.headers, newId), (metadata) => {
+  return Effect.flatMap(makeMetadata(classOf(command), entry.name, options?.headers, newId), (metadata) => {
     const work =
       entry.route === undefined
         ? sendNow(bus, entry, command, metadata, options)

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type Entry, HandlerRegistry } from "./HandlerRegistry.ts"
 import type { UserHeaders } from "./Headers.ts"
-import { type Bus, encode, enqueue, handleNow, inUnit, makeMetadata, sendDue } from "./internal/dispatch.ts"
+import { type Bus, classOf, encode, enqueue, handleNow, inUnit, makeMetadata, sendDue } from "./internal/dispatch.ts"
 import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
 import { MessageStore } from "./MessageStore.ts"
@@ -102,7 +102,7 @@ export const layer: Layer.Layer<EventBus, never, HandlerRegistry | MessageStore>
 const publishInUnit = (bus: Bus, event: Message.Any, options: PublishOptions | undefined) =>
   Effect.gen(function* () {
     const unit = yield* UnitOfWork
-    const metadata = yield* makeMetadata(event._tag, "", options?.headers)
+    const metadata = yield* makeMetadata(classOf(event), "", options?.headers)
     const observe = bus.registry.observe
     if (observe !== undefined) {
       yield* unit.stageAfterCommit(

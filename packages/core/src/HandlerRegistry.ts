@@ -52,7 +52,7 @@ export interface Entry {
   /** Messages of one key are handled one at a time in this process: those of one saga instance. */
   readonly serialize: ((message: any, envelope: Metadata) => string | undefined) | undefined
   readonly encode: (message: any) => Effect.Effect<unknown, unknown>
-  readonly decode: (tag: string, payload: unknown) => Effect.Effect<any, unknown>
+  readonly decode: (envelope: Metadata, payload: unknown) => Effect.Effect<any, unknown>
   /** Checks an answer against the message's schema. */
   readonly validate: ((answer: unknown) => Effect.Effect<void, unknown>) | undefined
 }

@@ -20,7 +20,12 @@ export type Headers = Readonly<Record<string, string>>
  * @category models
  */
 export type UserHeaders = Headers & {
-  readonly [Name in "causationId" | "timestamp" | "traceparent" | "replayedAt"]?: `${Name} is set by the runtime`
+  readonly [Name in
+    | "causationId"
+    | "timestamp"
+    | "traceparent"
+    | "replayedAt"
+    | "messageVersion"]?: `${Name} is set by the runtime`
 }
 
 /**
@@ -72,6 +77,14 @@ export const traceparent = "traceparent"
 export const replayedAt = "replayedAt"
 
 /**
+ * The version of the message, by which consumers choose how to read it: absent from messages of version 1.
+ *
+ * @since 0.1.0
+ * @category names
+ */
+export const messageVersion = "messageVersion"
+
+/**
  * Headers of a new message: those of the message being handled, then the sender's own, which win; except that the
  * conversation, once begun, keeps its id. What belongs to one message alone is not passed on.
  *
@@ -98,6 +111,8 @@ export const propagate = (options: {
   readonly parent: Metadata | undefined
   readonly explicit: Headers | undefined
   readonly traceparent: string | undefined
+  /** The version of the new message: 1 unless given. */
+  readonly version?: number | undefined
 }): Headers => {
   const headers: Record<string, string> = {}
   for (const [name, value] of Object.entries(options.parent?.headers ?? {})) {
@@ -110,6 +125,7 @@ export const propagate = (options: {
   headers[correlationId] = options.parent?.headers[correlationId] ?? options.explicit?.[correlationId] ?? options.id
   if (options.parent !== undefined) headers[causationId] = options.parent.id
   if (options.traceparent !== undefined) headers[traceparent] = options.traceparent
+  if (options.version !== undefined && options.version !== 1) headers[messageVersion] = String(options.version)
   return headers
 }
 
@@ -117,4 +133,11 @@ export const propagate = (options: {
 // internal
 // -----------------------------------------------------------------------------
 
-const own: ReadonlySet<string> = new Set([correlationId, causationId, timestamp, traceparent, replayedAt])
+const own: ReadonlySet<string> = new Set([
+  correlationId,
+  causationId,
+  timestamp,
+  traceparent,
+  replayedAt,
+  messageVersion
+])

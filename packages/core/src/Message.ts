@@ -7,8 +7,11 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import type * as AST from "effect/SchemaAST"
 import type { Covariant } from "effect/Types"
+import { problem } from "./internal/versions.ts"
 
 /**
  * @since 0.1.0
@@ -70,6 +73,29 @@ export type Success<M> = M extends Message<infer _K, infer _Tag, infer A, infer 
 export type Error<M> = M extends Message<infer _K, infer _Tag, infer _A, infer E> ? E : never
 
 /**
+ * Reads an older version of a message: any `Schema` from what was sent then to what the class is constructed with now.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Upcaster<out A, out R = never> {
+  readonly [Schema.TypeId]: unknown
+  readonly Type: A
+  readonly Context: R
+  readonly ast: AST.AST
+}
+
+/**
+ * The upcasters of a message, by the version that each reads.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Upcasters<Payload extends Schema.Struct.Fields> {
+  readonly [version: number]: Upcaster<Schema.Struct.Constructor<Payload>, Schema.Struct.Context<Payload>>
+}
+
+/**
  * The class of a message: its `Schema`, its tag, the schemas of its reply, and its payload as an untagged struct.
  *
  * @since 0.1.0
@@ -93,6 +119,10 @@ export interface Class<
   > {
   readonly kind: K
   readonly _tag: Tag
+  /** Of what is sent now: 1 unless given. */
+  readonly version: number
+  /** How what was sent of older versions is read: handlers see the current class alone. */
+  readonly upcasters: Upcasters<Payload>
   readonly payload: Schema.Struct<Payload>
   readonly success: Success
   readonly error: Failure
@@ -108,6 +138,8 @@ export interface Class<
 export interface AnyClass extends Schema.Schema.Any {
   readonly kind: Kind
   readonly _tag: string
+  readonly version: number
+  readonly upcasters: Readonly<Record<number, Upcaster<unknown, unknown>>>
   readonly success: Schema.Schema.Any
   readonly error: Schema.Schema.All
   /**
@@ -184,6 +216,8 @@ export const Command =
     tag: Tag,
     options?: {
       readonly payload?: Payload
+      readonly version?: number
+      readonly upcasters?: Upcasters<NoInfer<Payload>>
       readonly success?: Success
       readonly error?: Failure
       readonly annotations?: Context.Context<never>
@@ -244,11 +278,52 @@ export const Event =
   <Self = never>() =>
   <const Tag extends string, Payload extends Schema.Struct.Fields = {}>(
     tag: Tag,
-    options?: { readonly payload?: Payload; readonly annotations?: Context.Context<never> }
+    options?: {
+      readonly payload?: Payload
+      readonly version?: number
+      readonly upcasters?: Upcasters<NoInfer<Payload>>
+      readonly annotations?: Context.Context<never>
+    }
   ): [Self] extends [never]
     ? MissingSelf<"Event">
     : Class<Self, "Event", Tag, Payload, typeof Schema.Void, typeof Schema.Never> =>
     makeClass("Event", tag, options) as any
+
+/**
+ * An upcaster by a function: reads what was sent as `from`, and makes of it what the class is constructed with now, so
+ * that fields with a default may be left out. It only reads; what is sent is always of the current version.
+ *
+ * Give `from` the fields that the message had then. It needs no `_tag`: what it does not name is ignored. Should the
+ * function throw, the message is a dead letter with the error as its cause.
+ *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * const OrderPlacedV1 = Schema.Struct({ orderId: Schema.String, cents: Schema.Number })
+ *
+ * class OrderPlaced extends Message.Event<OrderPlaced>()("OrderPlaced", {
+ *   version: 2,
+ *   payload: { orderId: Schema.String, total: Schema.Number, currency: Schema.Literal("EUR", "USD") },
+ *   upcasters: {
+ *     1: Message.upcaster(OrderPlacedV1, ({ cents, orderId }) => ({ orderId, total: cents / 100, currency: "EUR" }))
+ *   }
+ * }) {}
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const upcaster = <From extends Schema.Schema.Any, const A>(
+  from: From,
+  f: (old: From["Type"]) => A
+): Schema.Schema<A, From["Encoded"], From["Context"]> =>
+  Schema.transformOrFail(from as Schema.Schema<any, any, From["Context"]>, Schema.Any as Schema.Schema<A>, {
+    decode: (old) => ParseResult.succeed(f(old)),
+    encode: (value, _, ast) =>
+      ParseResult.fail(new ParseResult.Forbidden(ast, value, "an upcaster reads older messages, and writes none"))
+  })
 
 // -----------------------------------------------------------------------------
 // internal
@@ -259,13 +334,20 @@ const makeClass = (
   tag: string,
   options?: {
     readonly payload?: Schema.Struct.Fields
+    readonly version?: number
+    readonly upcasters?: Readonly<Record<number, Upcaster<unknown, unknown>>>
     readonly success?: Schema.Schema.Any
     readonly error?: Schema.Schema.All
     readonly annotations?: Context.Context<never>
   }
-) =>
-  class extends Schema.TaggedClass<any>()(tag, options?.payload ?? {}) {
+) => {
+  const { upcasters = {}, version = 1 } = options ?? {}
+  const sentence = problem(tag, version, upcasters)
+  if (sentence !== undefined) throw new Error(sentence)
+  return class extends Schema.TaggedClass<any>()(tag, options?.payload ?? {}) {
     static readonly kind = kind
+    static readonly version = version
+    static readonly upcasters = upcasters
     static readonly payload = Schema.Struct(options?.payload ?? {})
     static readonly success = options?.success ?? Schema.Void
     static readonly error = options?.error ?? Schema.Never
@@ -274,3 +356,4 @@ const makeClass = (
       return { kind }
     }
   }
+}

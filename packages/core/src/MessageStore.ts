@@ -73,11 +73,12 @@ export interface Delivery {
  *
  * - `Exhausted`: the retries ended. - `Defect`: the handler died. - `Undecodable`: the payload does not fit the schema.
  * - `Crashed`: its consumers were lost too often. - `UnknownEndpoint`: nobody in this system handles it any more.
+ * - `UnknownVersion`: nobody in this system knows so new a version of it.
  *
  * @since 0.1.0
  * @category models
  */
-export type ParkReason = "Exhausted" | "Defect" | "Undecodable" | "Crashed" | "UnknownEndpoint"
+export type ParkReason = "Exhausted" | "Defect" | "Undecodable" | "Crashed" | "UnknownEndpoint" | "UnknownVersion"
 
 /**
  * What a unit of work writes.

@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import type { Handles } from "./Handler.ts"
 import { HandlerRegistry } from "./HandlerRegistry.ts"
 import type { UserHeaders } from "./Headers.ts"
-import { checked, makeMetadata, retryInPlace } from "./internal/dispatch.ts"
+import { checked, classOf, makeMetadata, retryInPlace } from "./internal/dispatch.ts"
 import type * as Message from "./Message.ts"
 import type { MessagingError } from "./MessagingError.ts"
 
@@ -86,7 +86,7 @@ export const layer: Layer.Layer<QueryBus, never, HandlerRegistry> = Layer.effect
         Effect.gen(function* () {
           const entry = registry.byTag(query._tag)
           if (entry === undefined) return yield* Effect.dieMessage(`No handler is registered for query ${query._tag}`)
-          const envelope = yield* makeMetadata(query._tag, entry.name, options?.headers)
+          const envelope = yield* makeMetadata(classOf(query), entry.name, options?.headers)
           registry.observe?.({ _tag: "Asked", message: query, envelope })
           return yield* retryInPlace(entry, checked(entry, entry.handle(query, envelope)))
         }).pipe(Effect.withSpan(`ask ${query._tag}`, { captureStackTrace: false })) as any

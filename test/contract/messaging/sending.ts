@@ -241,12 +241,13 @@ export const headers = <R>(backend: Backend<R>): void => {
   it.effect("that are the runtime's own cannot be set by a sender", () => {
     const { look, seen } = looking()
     return Effect.gen(function* () {
-      const forged = { causationId: "x", timestamp: "x", replayedAt: "x", traceparent: "x" } as {}
+      const forged = { causationId: "x", timestamp: "x", replayedAt: "x", traceparent: "x", messageVersion: "9" } as {}
       yield* CommandBus.send(new Ship({ id: "1" }), { headers: forged })
       yield* drain
       const { headers } = seen[0]!
       assert.isUndefined(headers[Headers.causationId])
       assert.isUndefined(headers[Headers.replayedAt])
+      assert.isUndefined(headers[Headers.messageVersion])
       assert.notStrictEqual(headers[Headers.timestamp], "x")
       assert.notStrictEqual(headers[Headers.traceparent], "x")
     }).pipe(within(backend, Handler.layer(Handler.command(Ship, () => look).pipe(Handler.asynchronous(Orders)))))

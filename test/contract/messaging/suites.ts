@@ -21,6 +21,7 @@ import { scopes } from "./scopes.ts"
 import { headers, options } from "./sending.ts"
 import { timeouts } from "./timeouts.ts"
 import { afterCommit, unitOfWork } from "./unitOfWork.ts"
+import { upcasting } from "./upcasting.ts"
 import { versions } from "./versions.ts"
 
 export const suites = <R>(backend: Backend<R>): void => {
@@ -34,6 +35,7 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("a handler", () => contexts(backend))
   describe("fibers", () => fibers(backend))
   describe("a query", () => queries(backend))
+  describe("versions of a message", () => upcasting(backend))
   describe("versions side by side", () => versions(backend))
   describe("asynchronous handlers of an event", () => events(backend))
   describe("durable retries", () => durableRetries(backend))

@@ -27,7 +27,7 @@ import {
 } from "./fixtures.ts"
 
 /** A process of its own, with its own registry and buses, over the same store. */
-const process = <R, P>(backend: Backend<R>, handlers: Layer.Layer<P, unknown, System>) =>
+export const process = <R, P>(backend: Backend<R>, handlers: Layer.Layer<P, unknown, System>) =>
   Effect.flatMap(Effect.context<System>(), (shared) => {
     const own = handlers.pipe(
       Layer.provideMerge(MessagingTest.layerStore),

@@ -39,7 +39,8 @@ const reasons: ReadonlyArray<MessageStore.ParkReason> = [
   "Defect",
   "Undecodable",
   "Crashed",
-  "UnknownEndpoint"
+  "UnknownEndpoint",
+  "UnknownVersion"
 ]
 
 const payloads = ['{"a": 1.0}', '{"cut', "not json", "", "\\u0000 \\ ' \" $1", " 🚀 ä\r\n\t", '"\ud83d\ude80"']

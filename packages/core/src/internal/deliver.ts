@@ -10,10 +10,12 @@ import type { Policy } from "../Channel.ts"
 import type { Envelope, Failure } from "../Envelope.ts"
 import type { Entry, HandlerRegistry } from "../HandlerRegistry.ts"
 import { traceparent } from "../Headers.ts"
+import type * as Message from "../Message.ts"
 import type { Delivery, Due, Encoded } from "../MessageStore.ts"
 import { FailureClassifier, isMessagingError, type MessagingError, some } from "../MessagingError.ts"
 import * as RetryPolicy from "../RetryPolicy.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
+import { versionOf } from "./decode.ts"
 import { AlreadyHandled, retryInPlace } from "./dispatch.ts"
 import { render, verdict } from "./failure.ts"
 import { commitOne, inboxKey, type Source, type Verdict } from "./source.ts"
@@ -64,7 +66,11 @@ const deliverWith = (
     const { envelope } = delivery
     if (delivery.crashes >= consuming.policy.deadLetter.afterCrashes) return yield* crashed(consuming, delivery)
     const entry = consuming.registry.byName(envelope.endpoint)
-    if (entry === undefined || !entry.local || !knows(entry, envelope.tag)) return yield* unknown(consuming, delivery)
+    const known = entry?.local ? classOf(entry, envelope.tag) : undefined
+    if (entry === undefined || known === undefined) return yield* unknown(consuming, delivery, unknownEndpoint)
+    if (versionOf(envelope.headers) > known.version) {
+      return yield* unknown(consuming, delivery, unknownVersion(known.version))
+    }
     consuming.registry.unknownSince.delete(copyOf(envelope))
     const prepared = yield* Effect.exit(prepare(entry, delivery))
     if (Exit.isFailure(prepared)) {
@@ -91,13 +97,13 @@ const settling = {
   schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo("8 seconds"))
 }
 
-const knows = (entry: Entry, tag: string): boolean =>
-  entry.messages.some((message) => message._tag === tag) || entry.internal.some((message) => message._tag === tag)
+const classOf = (entry: Entry, tag: string): Message.AnyClass | undefined =>
+  entry.messages.find((message) => message._tag === tag) ?? entry.internal.find((message) => message._tag === tag)
 
 /** The message, and what its handler says of it. Fails when it does not decode, dies when the handler's functions do. */
 const prepare = (entry: Entry, { availableAt, claimedAt, envelope, undelayed }: Delivery) =>
   Effect.try({ try: () => JSON.parse(envelope.payload) as unknown, catch: (cause) => cause }).pipe(
-    Effect.flatMap((payload) => entry.decode(envelope.tag, payload)),
+    Effect.flatMap((payload) => entry.decode(envelope, payload)),
     Effect.map((message: unknown) => ({
       message,
       wait: undelayed ? since(availableAt, claimedAt, entry.route?.delay?.(message)) : undefined,
@@ -247,17 +253,39 @@ const crashed = (consuming: Consuming, delivery: Delivery) =>
     delivery.envelope.failures
   )
 
-/** Another version of this system may know the endpoint: the message waits for it, for as long as the channel says. */
-const unknown = (consuming: Consuming, delivery: Delivery) =>
+/** What this process does not know of a message: as it logs it, and as the dead letter says it in the end. */
+interface Unknown {
+  readonly reason: "UnknownEndpoint" | "UnknownVersion"
+  readonly warning: (envelope: Envelope) => string
+  readonly error: (envelope: Envelope, channel: string) => string
+}
+
+const unknownEndpoint: Unknown = {
+  reason: "UnknownEndpoint",
+  warning: ({ endpoint, tag }) => `Nobody here handles ${tag} as "${endpoint}"`,
+  error: ({ endpoint, tag }, channel) =>
+    `No consumer of channel "${channel}" handles ${tag} as "${endpoint}": was the handler renamed or removed?`
+}
+
+const unknownVersion = (newest: number): Unknown => ({
+  reason: "UnknownVersion",
+  warning: ({ headers, tag }) => `${tag} is of version ${versionOf(headers)}, and known here up to version ${newest}`,
+  error: ({ headers, tag }, channel) =>
+    `${tag} is of version ${versionOf(headers)}, but no consumer of channel "${channel}" knows it beyond version ` +
+    `${newest}: deploy a build that does, and replay`
+})
+
+/** Another version of this system may know it: the message waits for that, for as long as the channel says. */
+const unknown = (consuming: Consuming, delivery: Delivery, what: Unknown) =>
   Effect.gen(function* () {
-    const { endpoint, tag } = delivery.envelope
+    const { envelope } = delivery
     const { unknownSince } = consuming.registry
-    const copy = copyOf(delivery.envelope)
+    const copy = copyOf(envelope)
     const now = yield* Clock.currentTimeMillis
     const since = unknownSince.get(copy) ?? now
     if (now - since < consuming.policy.deadLetter.unknownEndpointAfter) {
       remember(unknownSince, copy, since)
-      yield* Effect.logWarning(`Nobody here handles ${tag} as "${endpoint}": the message is given back`)
+      yield* Effect.logWarning(`${what.warning(envelope)}: the message is given back`)
       return yield* release(consuming.source, delivery, unknownDelayMillis)
     }
     unknownSince.delete(copy)
@@ -265,11 +293,11 @@ const unknown = (consuming: Consuming, delivery: Delivery) =>
       consuming,
       delivery,
       {
-        reason: "UnknownEndpoint",
-        error: `No consumer of channel "${consuming.source.channel}" handles ${tag} as "${endpoint}": was the handler renamed or removed?`,
-        fingerprint: `${endpoint} UnknownEndpoint`
+        reason: what.reason,
+        error: what.error(envelope, consuming.source.channel),
+        fingerprint: `${envelope.endpoint} ${what.reason}`
       },
-      delivery.envelope.failures
+      envelope.failures
     )
   })
 

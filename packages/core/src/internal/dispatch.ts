@@ -44,7 +44,7 @@ export const inUnit = <A, E, R>(
 
 /** What a new message is known by, from the one being handled and the sender's own headers. @internal */
 export const makeMetadata = (
-  tag: string,
+  { _tag: tag, version }: Message.AnyClass,
   endpoint: string,
   headers: Headers.Headers | undefined,
   newId: Effect.Effect<string> = uuid7
@@ -62,7 +62,8 @@ export const makeMetadata = (
           now,
           parent: Option.getOrUndefined(Context.getOption(context, CurrentEnvelope)),
           explicit: headers,
-          traceparent: span === undefined ? undefined : traceparent(span)
+          traceparent: span === undefined ? undefined : traceparent(span),
+          version
         })
       }
     })
@@ -129,9 +130,12 @@ export const enqueue = (
 export const sendDue = (options: SendOptions | undefined): Due | undefined =>
   options?.at !== undefined ? due(options.at) : options?.delay !== undefined ? due(options.delay) : undefined
 
+/** @internal */
+export const classOf = (message: Message.Any): Message.AnyClass => message.constructor as unknown as Message.AnyClass
+
 /** The encoded message as text. @internal */
 export const encode = (message: Message.Any, entry: Entry | undefined): Effect.Effect<string, MessagingError> => {
-  const schema = message.constructor as unknown as Schema.Schema<unknown, unknown>
+  const schema = classOf(message) as unknown as Schema.Schema<unknown, unknown>
   const encoded: Effect.Effect<unknown, unknown> =
     entry === undefined ? Schema.encode(schema)(message) : entry.encode(message)
   return Effect.flatMap(encoded, (value) => Effect.try(() => JSON.stringify(value))).pipe(

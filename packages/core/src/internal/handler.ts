@@ -18,6 +18,7 @@ import { due } from "../MessageScheduler.ts"
 import { MessageStore } from "../MessageStore.ts"
 import { MessagingError } from "../MessagingError.ts"
 import { afterCommit, UnitOfWork } from "../UnitOfWork.ts"
+import { makeDecode } from "./decode.ts"
 import { CurrentEndpoint } from "./endpoint.ts"
 
 /** @internal */
@@ -184,12 +185,13 @@ const makeCodecs = (messages: ReadonlyArray<Message.AnyClass>, context: Context.
   const byTag = new Map(
     messages.map((message) => {
       const schema = message as Schema.Schema.Any as Schema.Schema<any, any, never>
-      return [message._tag, { encode: Schema.encode(schema), decode: Schema.decodeUnknown(schema) }]
+      return [message._tag, { encode: Schema.encode(schema), decode: makeDecode(message) }]
     })
   )
   return {
     encode: (message: any) => Effect.provide(byTag.get(message._tag)!.encode(message), context),
-    decode: (tag: string, payload: unknown) => Effect.provide(byTag.get(tag)!.decode(payload), context)
+    decode: ({ headers, tag }: Metadata, payload: unknown) =>
+      Effect.provide(byTag.get(tag)!.decode(payload, headers), context)
   }
 }
 

@@ -240,7 +240,7 @@ const makeTiming = (saga: AnySaga, id: string, timers: Map<string, string>, unit
         }
         const arming = yield* uuid7
         const metadata = yield* Effect.provideService(
-          makeMetadata(SagaTimeout._tag, saga.name, undefined),
+          makeMetadata(SagaTimeout, saga.name, undefined),
           CurrentEnvelope,
           envelope
         )

@@ -1,0 +1,25 @@
+/** Whether the text is a whole number from 1. @internal */
+export const isVersion = (text: string): boolean => /^[1-9]\d{0,14}$/.test(text)
+
+/** What is wrong with the versions of a class. @internal */
+export const problem = (
+  tag: string,
+  version: number,
+  upcasters: Readonly<Record<number, unknown>>
+): string | undefined => {
+  if (!isVersion(String(version))) return `${tag} has version ${version}: versions are whole numbers, counted from 1`
+  const older = Object.keys(upcasters)
+  for (const key of older) {
+    if (!isVersion(key)) return `${tag} has an upcaster for version ${key}: versions are whole numbers, counted from 1`
+    if (Number(key) >= version) {
+      return `${tag} has an upcaster for version ${key}, but is itself of version ${version}: upcasters read older ones`
+    }
+  }
+  const oldest = version - older.length
+  for (let between = version - 1; between >= oldest; between--) {
+    if (!(between in upcasters)) {
+      return `${tag} has no upcaster for version ${between}, but for an older one: declare those between too`
+    }
+  }
+  return undefined
+}
