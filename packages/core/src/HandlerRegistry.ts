@@ -10,6 +10,7 @@ import type * as Schedule from "effect/Schedule"
 import type { Channel, Policy } from "./Channel.ts"
 import type { Metadata } from "./Envelope.ts"
 import { Observer } from "./internal/observer.ts"
+import { twoOfOneTag } from "./internal/wire.ts"
 import type * as Message from "./Message.ts"
 import type { Due } from "./MessageStore.ts"
 
@@ -21,6 +22,8 @@ import type { Due } from "./MessageStore.ts"
  */
 export interface Route {
   readonly channel: Channel
+  /** What the channel says it carries, if it does. */
+  readonly carries: ReadonlyArray<Message.AnyClass>
   readonly policy: Policy
   /** When the handler wants this message. */
   readonly delay: ((message: any) => Due | undefined) | undefined
@@ -74,7 +77,7 @@ export interface Entry {
 export class HandlerRegistry extends Context.Tag("@holdfast/core/HandlerRegistry")<
   HandlerRegistry,
   {
-    /** Dies, with a sentence, on two handlers of one command or name, and on two messages of one tag. */
+    /** Dies, with a sentence, on two handlers of one command or name, and on messages whose tag is not their own. */
     readonly add: (entry: Entry) => Effect.Effect<void>
     /** The one handler of a command or query. */
     readonly byTag: (tag: string) => Entry | undefined
@@ -117,10 +120,14 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
     const problem = (entry: Entry): string | undefined => {
       if (byName.has(entry.name))
         return `Two handlers are named "${entry.name}": names are durable, so each has its own`
+      const seen = new Map(classes)
+      for (const message of named(entry)) {
+        if ((seen.get(message._tag) ?? message) !== message) return twoOfOneTag(message._tag)
+        seen.set(message._tag, message)
+      }
       for (const message of entry.messages) {
-        const known = classes.get(message._tag)
-        if (known !== undefined && known !== message) {
-          return `Two messages have the tag "${message._tag}": it is their wire name, so each has its own`
+        if (message._tag.startsWith(ownPrefix)) {
+          return `The tag "${message._tag}" begins with "${ownPrefix}", as those of the runtime do: choose another`
         }
         if (message.kind !== "Event" && byTag.has(message._tag)) {
           return `${message._tag} has two handlers: a ${message.kind.toLowerCase()} has exactly one`
@@ -130,8 +137,8 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
     }
     const insert = (entry: Entry) => {
       byName.set(entry.name, entry)
+      for (const message of named(entry)) classes.set(message._tag, message)
       for (const message of entry.messages) {
-        classes.set(message._tag, message)
         if (message.kind !== "Event") byTag.set(message._tag, entry)
         else byEvent.set(message._tag, [...(byEvent.get(message._tag) ?? []), entry])
       }
@@ -157,6 +164,16 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+/** Of the messages that only the runtime sends. */
+const ownPrefix = "holdfast/"
+
+/** Every class by which the entry knows a tag. */
+const named = ({ internal, messages, route }: Entry): ReadonlyArray<Message.AnyClass> => [
+  ...messages,
+  ...internal,
+  ...(route?.carries ?? [])
+]
 
 /** A queue for each key that somebody holds or waits for. */
 const makeQueues = () => {

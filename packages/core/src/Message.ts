@@ -11,7 +11,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type * as AST from "effect/SchemaAST"
 import type { Covariant } from "effect/Types"
-import { problem } from "./internal/versions.ts"
+import { problem } from "./internal/wire.ts"
 
 /**
  * @since 0.1.0

@@ -2,7 +2,16 @@
  * Mistakes in the set of handlers, told when the layer is built.
  */
 import { assert, it } from "@effect/vitest"
-import { Channel, type CommandBus, Handler, Message, MessagingTest, Saga } from "@holdfast/core"
+import {
+  Channel,
+  type CommandBus,
+  EventBus,
+  Handler,
+  HandlerRegistry,
+  Message,
+  MessagingTest,
+  Saga
+} from "@holdfast/core"
 import { Effect, Layer, Schema } from "effect"
 import type { Backend } from "./backend.ts"
 import {
@@ -50,10 +59,51 @@ export const registration = <R>(backend: Backend<R>): void => {
   )
 
   it.effect("two messages of one tag", () => {
-    class Another extends Message.Event<Another>()("Placed") {}
+    class Another extends Message.Event<Another>()("Placed", { payload: { id: Schema.String } }) {}
+    class Listed extends Channel.Tag<Listed>()("test/Listed", { messages: [Placed] }) {}
+    class Both extends Channel.Tag<Both>()("test/Both", { messages: [Placed, Another] }) {}
+    class Fired extends Message.Event<Fired>()("holdfast/SagaTimeout", { payload: { id: Schema.String } }) {}
+    class Anything extends Channel.Tag<Anything>()("test/Anything") {}
+    const channels = Layer.mergeAll(backend.channel(Listed), backend.channel(Both), backend.channel(Anything))
+    const another = Handler.event(Another, { name: "B", handle: () => Effect.void })
+    const timed = Saga.make("Timed", { state: Schema.Struct({}) }).pipe(
+      Saga.startOn(Fired, { id: (_) => _.id, handle: () => Effect.succeed({}) }),
+      Saga.onTimeout("end", { handle: Effect.succeed }),
+      Handler.asynchronous(Anything)
+    )
     return Effect.gen(function* () {
-      const another = Handler.event(Another, { name: "B", handle: () => Effect.void })
-      assert.match(yield* sentence(Handler.layer(on("A"), another)), /Two messages have the tag "Placed"/)
+      const expectTwo = <P>(handlers: Layer.Layer<P, never, System | Listed | Both | Anything>, tag = "Placed") =>
+        Effect.map(sentence(handlers.pipe(Layer.provide([channels, HandlerRegistry.layer]))), (text) =>
+          assert.strictEqual(text, `Two messages have the tag "${tag}": it is their wire name, so each has its own`)
+        )
+      const twice = Handler.event([Placed, Another], { name: "C", handle: () => Effect.void })
+      yield* expectTwo(Handler.layer(on("A"), another))
+      yield* expectTwo(Layer.merge(Handler.layer(on("A")), Handler.routes(another.pipe(Handler.asynchronous(Both)))))
+      yield* expectTwo(Handler.layer(twice))
+      yield* expectTwo(Handler.layer(another.pipe(Handler.asynchronous(Listed))))
+      yield* expectTwo(Handler.layer(on("A").pipe(Handler.asynchronous(Both))))
+      yield* expectTwo(Handler.layer(timed), "holdfast/SagaTimeout")
+    }).pipe(alone(backend))
+  })
+
+  it.effect("a message of another class than the handlers of its tag have", () => {
+    class Another extends Message.Event<Another>()("Placed", { payload: { id: Schema.String } }) {}
+    return Effect.gen(function* () {
+      const publish = EventBus.publish(new Another({ id: "1" }))
+      assert.match(yield* defect(publish), /Two messages have the tag "Placed"/)
+    }).pipe(within(backend, Handler.layer(on("A"))))
+  })
+
+  it.effect("a tag that is empty, or of the runtime's own", () => {
+    class Fired extends Message.Event<Fired>()("holdfast/Fired") {}
+    const own = Handler.event(Fired, { name: "A", handle: () => Effect.void })
+    return Effect.gen(function* () {
+      const empty = () => class Nameless extends Message.Command<Nameless>()("") {}
+      assert.throws(empty, "A message needs a tag that is not empty: it is its wire name")
+      assert.strictEqual(
+        yield* sentence(Handler.layer(own)),
+        'The tag "holdfast/Fired" begins with "holdfast/", as those of the runtime do: choose another'
+      )
     }).pipe(alone(backend))
   })
 

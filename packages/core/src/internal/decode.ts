@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { type Headers, messageVersion } from "../Headers.ts"
 import type * as Message from "../Message.ts"
-import { isVersion } from "./versions.ts"
+import { isVersion } from "./wire.ts"
 
 /** The version a message says it is of: 1 if it says nothing, NaN if what it says is no version. @internal */
 export const versionOf = (headers: Headers): number => {

@@ -20,6 +20,7 @@ import { MessagingError } from "../MessagingError.ts"
 import { afterCommit, UnitOfWork } from "../UnitOfWork.ts"
 import { makeDecode } from "./decode.ts"
 import { CurrentEndpoint } from "./endpoint.ts"
+import { twoOfOneTag } from "./wire.ts"
 
 /** @internal */
 export const TypeId = "~@holdfast/core/Handler" as const
@@ -160,7 +161,7 @@ const makeEntry = (handler: Any, surroundings: Surroundings, local: boolean): En
     internal: handler.options.internal ?? [],
     route,
     retry: handler.options.retryInPlace,
-    handle: makeHandle(handler, route, surroundings),
+    handle: ofItsClass(handler, makeHandle(handler, route, surroundings)),
     serialize: handler.options.serialize,
     encode: codecs.encode,
     decode: codecs.decode,
@@ -173,6 +174,7 @@ const makeRoute = (handler: Any, context: Context.Context<never>): Route | undef
   if (channel === undefined) return undefined
   return {
     channel: Context.unsafeGet(context, channel as TagClass<any, string, any>) as Channel,
+    carries: channel.messages,
     policy: channel.policy,
     delay: delay === undefined ? undefined : (message) => due(typeof delay === "function" ? delay(message) : delay),
     priority: priority === undefined ? undefined : typeof priority === "function" ? priority : () => priority,
@@ -225,6 +227,15 @@ const makeHandle =
       )
     ) as Effect.Effect<unknown, unknown>
   }
+
+/** What was not stored was not decoded either: another class may come under the tag. */
+const ofItsClass = ({ messages, options }: Any, handle: Entry["handle"]): Entry["handle"] => {
+  const classes = [...messages, ...(options.internal ?? [])] as ReadonlyArray<any>
+  return (message, envelope) =>
+    classes.some((each) => message instanceof each)
+      ? handle(message, envelope)
+      : Effect.dieMessage(twoOfOneTag(envelope.tag))
+}
 
 const deduplicated = (
   handler: Any,

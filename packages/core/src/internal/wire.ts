@@ -1,12 +1,17 @@
 /** Whether the text is a whole number from 1. @internal */
 export const isVersion = (text: string): boolean => /^[1-9]\d{0,14}$/.test(text)
 
-/** What is wrong with the versions of a class. @internal */
+/** @internal */
+export const twoOfOneTag = (tag: string): string =>
+  `Two messages have the tag "${tag}": it is their wire name, so each has its own`
+
+/** What is wrong with the tag or the versions of a class. @internal */
 export const problem = (
   tag: string,
   version: number,
   upcasters: Readonly<Record<number, unknown>>
 ): string | undefined => {
+  if (tag === "") return "A message needs a tag that is not empty: it is its wire name"
   if (!isVersion(String(version))) return `${tag} has version ${version}: versions are whole numbers, counted from 1`
   const older = Object.keys(upcasters)
   for (const key of older) {
