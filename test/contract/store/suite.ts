@@ -10,6 +10,7 @@ import { deadLetters } from "./deadLetters.ts"
 import type { Features } from "./fixtures.ts"
 import { keys } from "./keys.ts"
 import { leases } from "./leases.ts"
+import { refusals } from "./refusals.ts"
 import { sagas } from "./sagas.ts"
 import { scheduling } from "./scheduling.ts"
 import { subscriptions } from "./subscriptions.ts"
@@ -28,6 +29,7 @@ export const suite = <E>(
     timers(it)
     committing(it, features)
     sagas(it)
+    refusals(it)
     keys(it)
     subscriptions(it)
     deadLetters(it)

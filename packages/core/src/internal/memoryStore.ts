@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import type { Encoded, Filter, Scheduled, Subscription, Transaction, TransactionScope } from "../MessageStore.ts"
 import { matches } from "./memoryDeadLetters.ts"
 import { envelopeOf } from "./memoryMessages.ts"
+import { refuseDue, refuseTexts } from "./memoryRefusals.ts"
 import { commit, keyLost, State, sagaKey } from "./memoryWrites.ts"
 
 /** @internal */
@@ -97,7 +98,7 @@ const keys = ({
   remembered
 }: State): Pick<Encoded, "remembered" | "claimKey" | "renewKey" | "completeKey" | "releaseKey"> => ({
   remembered: (asked) => at((now) => new Set(asked.filter((key) => remembered.get(now, key) !== undefined))),
-  claimKey: (key, leaseMillis) => keys.claim(key, leaseMillis),
+  claimKey: (key, leaseMillis) => refuseTexts([key]) ?? keys.claim(key, leaseMillis),
   renewKey: (key, token, leaseMillis) => at((now) => keys.renew(now, key, token, leaseMillis)),
   completeKey: (key, token, result, windowMillis) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) =>
@@ -122,10 +123,12 @@ const views = (
   loadSaga: (saga, id) => Effect.sync(() => Option.fromNullable(state.sagas.get(sagaKey(saga, id)))),
   scheduled: (filter) => Effect.sync(() => scheduled(state, filter)),
   reschedule: (key, due) =>
-    at((now) => {
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const row = state.messages.scheduled(key)
-      if (row !== undefined) state.messages.reschedule(now, row, due)
-      return row !== undefined
+      if (row === undefined) return Effect.succeed(false)
+      const refused = refuseDue(now, due)
+      if (refused === undefined) state.messages.reschedule(now, row, due)
+      return refused ?? Effect.succeed(true)
     }),
   cancelScheduled: (key) =>
     Effect.sync(() => {

@@ -14,6 +14,7 @@ import { MessagingError } from "../MessagingError.ts"
 import { DeadLetters } from "./memoryDeadLetters.ts"
 import { Expiring, Keys } from "./memoryKeys.ts"
 import { Messages, type Row } from "./memoryMessages.ts"
+import { refuseWrite } from "./memoryRefusals.ts"
 import { Journal, Table } from "./memoryTable.ts"
 
 /**
@@ -38,6 +39,10 @@ export class State {
  */
 export const commit = (state: State, now: number, writes: ReadonlyArray<Write>): Option.Option<MessagingError> => {
   state.remembered.prune(now)
+  for (const write of writes) {
+    const refused = refuseWrite(now, write)
+    if (refused !== undefined) return Option.some(refused)
+  }
   return state.journal.whole(writes, (write) => apply(state, now, write))
 }
 
