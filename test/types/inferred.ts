@@ -149,6 +149,26 @@ class Refunded extends Message.Event<Refunded>()("Refunded", {
 ok(equal<number>()(Refunded.version))
 ok(equal<Refunded>()({} as typeof Refunded.Type))
 
+// A schema may need services: handlers and routes of the message need them, and so does whoever publishes an event.
+class Sealed extends Message.Event<Sealed>()("Sealed", {
+  payload: { text: {} as Schema.Schema<string, string, Mailer> }
+}) {}
+const seal = Handler.event(Sealed, { name: "Seal", handle: () => Effect.void })
+ok(equal<Mailer>()({} as Message.Requirements<Sealed>))
+ok(equal<never>()({} as Message.Requirements<OrderPlaced>))
+ok(
+  equal<Effect.Effect<void, MessagingError.MessagingError, EventBus.EventBus | Mailer>>()(
+    EventBus.publish(new Sealed({ text: "" }))
+  )
+)
+ok(equal<Layer.Layer<never, never, HandlerRegistry.HandlerRegistry | Mailer>>()(Handler.layer(seal)))
+class Seals extends Channel.Tag<Seals>()("shop/Seals") {}
+ok(
+  equal<Layer.Layer<never, never, HandlerRegistry.HandlerRegistry | Mailer | Seals>>()(
+    Handler.routes(seal.pipe(Handler.asynchronous(Seals)))
+  )
+)
+
 // Any class is of its kind, and of no other.
 ok(equal<[true, false, false]>()({} as Kinds<typeof PlaceOrder>))
 ok(equal<[false, true, false]>()({} as Kinds<typeof GetTotal>))

@@ -285,7 +285,7 @@ EventBus.publish(new ShipOrder({ orderId }))
 // @refused Type '"Command"' is not assignable to type '"Query"'
 QueryBus.ask(new PlaceOrder({ orderId, total: 1 }))
 
-// @refused 'orderId' does not exist in type 'Message<"Command", string, any, any>'
+// @refused 'orderId' does not exist in type 'Message<"Command", string, any, any, any>'
 CommandBus.send({ _tag: "ShipOrder", orderId })
 
 // @refused Property '[TypeId]' is missing in type 'typeof ShipOrder'

@@ -28,7 +28,7 @@ import { MessagingError } from "./MessagingError.ts"
 export class CommandBus extends Context.Tag("@holdfast/core/CommandBus")<
   CommandBus,
   {
-    readonly send: <M extends Message.Message<"Command", string, any, any>>(
+    readonly send: <M extends Message.Message<"Command", string, any, any, any>>(
       command: M,
       options?: SendOptions
     ) => Effect.Effect<Message.Success<M>, Message.Error<M> | MessagingError>
@@ -73,7 +73,7 @@ export interface SendOptions {
  * @since 0.1.0
  * @category sending
  */
-export const send = <M extends Message.Message<"Command", string, any, any>>(
+export const send = <M extends Message.Message<"Command", string, any, any, any>>(
   command: M,
   options?: SendOptions
 ): Effect.Effect<Message.Success<M>, Message.Error<M> | MessagingError, CommandBus | Handles<M["_tag"]>> =>

@@ -24,10 +24,10 @@ import { UnitOfWork } from "./UnitOfWork.ts"
 export class EventBus extends Context.Tag("@holdfast/core/EventBus")<
   EventBus,
   {
-    readonly publish: (
-      event: Message.Message<"Event", string, any, any>,
+    readonly publish: <M extends Message.Message<"Event", string, any, any, any>>(
+      event: M,
       options?: PublishOptions
-    ) => Effect.Effect<void, MessagingError>
+    ) => Effect.Effect<void, MessagingError, Message.Requirements<M>>
   }
 >() {}
 
@@ -50,6 +50,8 @@ export interface PublishOptions {
  * Copies go to the handlers known in this process and to every subscription that a consumer anywhere has left in the
  * store, so that no copy is lost while old and new processes run side by side. All copies share the message's id.
  *
+ * Whoever publishes provides what the event's schema needs, since there may be no handler that does.
+ *
  * @example
  * ```ts
  * import { EventBus, Message } from "@holdfast/core"
@@ -63,10 +65,11 @@ export interface PublishOptions {
  * @since 0.1.0
  * @category publishing
  */
-export const publish = (
-  event: Message.Message<"Event", string, any, any>,
+export const publish = <M extends Message.Message<"Event", string, any, any, any>>(
+  event: M,
   options?: PublishOptions
-): Effect.Effect<void, MessagingError, EventBus> => Effect.flatMap(EventBus, (bus) => bus.publish(event, options))
+): Effect.Effect<void, MessagingError, EventBus | Message.Requirements<M>> =>
+  Effect.flatMap(EventBus, (bus) => bus.publish(event, options))
 
 /**
  * The event bus over the registered handlers and the store's subscriptions.
@@ -90,7 +93,7 @@ export const layer: Layer.Layer<EventBus, never, HandlerRegistry | MessageStore>
       publish: (event, options) =>
         inUnit(store, publishInUnit(bus, event, options)).pipe(
           Effect.withSpan(`publish ${event._tag}`, { captureStackTrace: false })
-        ) as Effect.Effect<void, MessagingError>
+        ) as Effect.Effect<void, MessagingError, any>
     })
   })
 )

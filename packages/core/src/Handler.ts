@@ -279,9 +279,12 @@ export const layer: <Handlers extends ReadonlyArray<Any>>(
   HandlerRegistry | Exclude<Requires<Handlers[number]>, Routes<Handlers[number]>>
 > = internal.layer as any
 
+type Encodes<H> = H extends Handler<infer M, infer _E, infer _R, infer _Mode> ? Schema.Schema.Context<M> : never
+
 /**
  * Registers only where handlers are reached: for processes that send to handlers which run elsewhere. It requires
- * their channels, nothing else of theirs. Dies on a handler without a channel.
+ * their channels and what the schemas of their messages need, nothing else of theirs. Dies on a handler without a
+ * channel.
  *
  * @example
  * ```ts
@@ -304,7 +307,7 @@ export const routes: <Handlers extends ReadonlyArray<Any>>(
 ) => Layer.Layer<
   Routes<Handlers[number]>,
   never,
-  HandlerRegistry | Extract<Requires<Handlers[number]>, Channel.Shape>
+  HandlerRegistry | Extract<Requires<Handlers[number]>, Channel.Shape> | Encodes<Handlers[number]>
 > = internal.routes as any
 
 /**

@@ -34,17 +34,18 @@ export type TypeId = "~@holdfast/core/Message"
 export type Kind = "Command" | "Query" | "Event"
 
 /**
- * A message instance. `A` and `E` are what handling it may yield.
+ * A message instance. `A` and `E` are what handling it may yield; `R` is what its schema needs to be encoded.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Message<out K extends Kind, out Tag extends string, out A, out E> {
+export interface Message<out K extends Kind, out Tag extends string, out A, out E, out R = never> {
   readonly _tag: Tag
   readonly [TypeId]: {
     readonly kind: K
     readonly _A: Covariant<A>
     readonly _E: Covariant<E>
+    readonly _R: Covariant<R>
   }
 }
 
@@ -54,7 +55,7 @@ export interface Message<out K extends Kind, out Tag extends string, out A, out 
  * @since 0.1.0
  * @category models
  */
-export interface Any extends Message<Kind, string, any, any> {}
+export interface Any extends Message<Kind, string, any, any, any> {}
 
 /**
  * What handling the message answers.
@@ -62,7 +63,7 @@ export interface Any extends Message<Kind, string, any, any> {}
  * @since 0.1.0
  * @category type-level
  */
-export type Success<M> = M extends Message<infer _K, infer _Tag, infer A, infer _E> ? A : never
+export type Success<M> = M extends Message<infer _K, infer _Tag, infer A, infer _E, infer _R> ? A : never
 
 /**
  * The errors the message declares.
@@ -70,7 +71,15 @@ export type Success<M> = M extends Message<infer _K, infer _Tag, infer A, infer 
  * @since 0.1.0
  * @category type-level
  */
-export type Error<M> = M extends Message<infer _K, infer _Tag, infer _A, infer E> ? E : never
+export type Error<M> = M extends Message<infer _K, infer _Tag, infer _A, infer E, infer _R> ? E : never
+
+/**
+ * The services that the message's schema needs.
+ *
+ * @since 0.1.0
+ * @category type-level
+ */
+export type Requirements<M> = M extends Message<infer _K, infer _Tag, infer _A, infer _E, infer R> ? R : never
 
 /**
  * Reads an older version of a message: any `Schema` from what was sent then to what the class is constructed with now.
@@ -114,7 +123,7 @@ export interface Class<
     Schema.Struct.Encoded<{ readonly _tag: Schema.tag<Tag> } & Payload>,
     Schema.Struct.Context<Payload>,
     Schema.Struct.Constructor<Payload>,
-    Message<K, Tag, Success["Type"], Failure["Type"]>,
+    Message<K, Tag, Success["Type"], Failure["Type"], Schema.Struct.Context<Payload>>,
     {}
   > {
   readonly kind: K

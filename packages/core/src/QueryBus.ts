@@ -22,7 +22,7 @@ import type { MessagingError } from "./MessagingError.ts"
 export class QueryBus extends Context.Tag("@holdfast/core/QueryBus")<
   QueryBus,
   {
-    readonly ask: <M extends Message.Message<"Query", string, any, any>>(
+    readonly ask: <M extends Message.Message<"Query", string, any, any, any>>(
       query: M,
       options?: AskOptions
     ) => Effect.Effect<Message.Success<M>, Message.Error<M> | MessagingError>
@@ -58,7 +58,7 @@ export interface AskOptions {
  * @since 0.1.0
  * @category asking
  */
-export const ask = <M extends Message.Message<"Query", string, any, any>>(
+export const ask = <M extends Message.Message<"Query", string, any, any, any>>(
   query: M,
   options?: AskOptions
 ): Effect.Effect<Message.Success<M>, Message.Error<M> | MessagingError, QueryBus | Handles<M["_tag"]>> =>

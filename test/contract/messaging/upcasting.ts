@@ -2,8 +2,8 @@
  * Messages of several versions: whatever version was sent, its handler sees the current class.
  */
 import { assert, it } from "@effect/vitest"
-import { Channel, CommandBus, EventBus, Handler, Headers, Message, MessagingTest } from "@holdfast/core"
-import { Effect, Layer, Schema } from "effect"
+import { Channel, CommandBus, Consumer, EventBus, Handler, Headers, Message, MessagingTest } from "@holdfast/core"
+import { Context, Effect, Layer, Schema } from "effect"
 import type { Backend } from "./backend.ts"
 import { makeBroker } from "./direct.ts"
 import {
@@ -243,5 +243,36 @@ export const upcasting = <R>(backend: Backend<R>): void => {
       assert.strictEqual(yield* drain, 2)
       yield* expectRows("a,b", "c")
     }).pipe(within(backend, Handler.layer(shipping).pipe(Layer.provideMerge(broker.layer))))
+  })
+
+  it.scoped("are written and read with the services of their fields, whoever handles them", () => {
+    class Key extends Context.Tag("test/Key")<Key, string>() {}
+    const Secret = Schema.transformOrFail(Schema.String, Schema.String, {
+      decode: (text) => Effect.map(Key, (key) => text.replace(`${key}:`, "")),
+      encode: (text) => Effect.map(Key, (key) => `${key}:${text}`)
+    })
+    class Told1 extends Message.Event<Told1>()("Told", { payload: { text: Secret } }) {}
+    class Told extends Message.Event<Told>()("Told", {
+      version: 2,
+      payload: { secret: Secret },
+      upcasters: { 1: Message.upcaster(Schema.Struct({ text: Secret }), ({ text }) => ({ secret: text })) }
+    }) {}
+    class Whisper extends Message.Command<Whisper>()("Whisper", { payload: { secret: Secret } }) {}
+    const whisper = Handler.command(Whisper, ({ secret }) => write(secret)).pipe(Handler.asynchronous(Prices))
+    const told = Handler.event(Told, { name: "See", handle: ({ secret }) => write(secret) }).pipe(
+      Handler.asynchronous(Prices)
+    )
+    const key = Layer.succeed(Key, "key")
+    return Effect.gen(function* () {
+      const web = yield* build(backend, Layer.provide(Handler.routes(whisper), key))
+      const worker = yield* build(backend, Layer.provide(Handler.layer(whisper, told), key))
+      yield* worker(Consumer.subscribe(Prices))
+      yield* web(CommandBus.send(new Whisper({ secret: "a" })))
+      yield* web(Effect.provide(EventBus.publish(new Told1({ text: "b" })), key))
+      yield* web(Effect.provide(EventBus.publish(new Told({ secret: "c" })), key))
+      yield* expectWaiting(3, Prices)
+      assert.strictEqual(yield* worker(drain), 3)
+      yield* expectRows("a", "b", "c")
+    }).pipe(alone(backend))
   })
 }
