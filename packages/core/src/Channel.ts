@@ -120,7 +120,7 @@ export interface DeadLetterPolicy {
   readonly onGivenUp: "Park" | "Discard"
   /** How many consumers may be lost (killed, frozen) while they handle the message. */
   readonly afterCrashes: number
-  /** How long a message waits for an endpoint that no consumer of the channel knows, in milliseconds. */
+  /** How long a message waits for an endpoint or version that no consumer of the channel knows, in milliseconds. */
   readonly unknownEndpointAfter: number
 }
 
@@ -157,7 +157,7 @@ type MissingSelf = 'Missing `Self` generic - use `class Self extends Channel.Tag
  * `name` is the durable name; it is the service's key unless given, and messages in flight name it, so choose one when
  * the class moves. `retry` is used by handlers without one of their own. A message is parked when retries end, when its
  * handler dies, when its payload does not decode, when `afterCrashes` consumers (5) were lost with it, or when for
- * `unknownEndpointAfter` (one hour) nobody knew its endpoint. `maxBytes` is 1 MiB.
+ * `unknownEndpointAfter` (one hour) nobody knew its endpoint or version. `maxBytes` is 1 MiB.
  *
  * @example
  * ```ts

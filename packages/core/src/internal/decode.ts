@@ -2,13 +2,9 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { type Headers, messageVersion } from "../Headers.ts"
 import type * as Message from "../Message.ts"
-import { isVersion } from "./wire.ts"
 
-/** The version a message says it is of: 1 if it says nothing, NaN if what it says is no version. @internal */
-export const versionOf = (headers: Headers): number => {
-  const version = headers[messageVersion] ?? "1"
-  return isVersion(version) ? Number(version) : Number.NaN
-}
+/** The version a message says it is of, 1 if it says nothing. @internal */
+export const versionOf = (headers: Headers): number => Number(headers[messageVersion] ?? "1")
 
 /**
  * Reads a message of this or an older version as an instance of its class. Whatever goes wrong with it is a failure,

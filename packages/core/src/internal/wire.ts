@@ -1,6 +1,3 @@
-/** Whether the text is a whole number from 1. @internal */
-export const isVersion = (text: string): boolean => /^[1-9]\d{0,14}$/.test(text)
-
 /** @internal */
 export const twoOfOneTag = (tag: string): string =>
   `Two messages have the tag "${tag}": it is their wire name, so each has its own`
@@ -28,3 +25,9 @@ export const problem = (
   }
   return undefined
 }
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+const isVersion = (text: string): boolean => /^[1-9]\d{0,14}$/.test(text)
