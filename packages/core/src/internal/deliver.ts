@@ -16,6 +16,7 @@ import * as RetryPolicy from "../RetryPolicy.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import { AlreadyHandled, retryInPlace } from "./dispatch.ts"
 import { render, verdict } from "./failure.ts"
+import * as Input from "./input.ts"
 import { commitOne, inboxKey, type Source, type Verdict } from "./source.ts"
 
 /**
@@ -102,7 +103,8 @@ const prepare = (entry: Entry, { availableAt, claimedAt, envelope, undelayed }: 
       message,
       wait: undelayed ? since(availableAt, claimedAt, entry.route?.delay?.(message)) : undefined,
       key: entry.serialize?.(message, envelope)
-    }))
+    })),
+    Effect.tap(({ wait }) => Input.dieOn(Input.time(envelope.tag, wait)))
   )
 
 const handle = (
