@@ -5,6 +5,7 @@ import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { EmbeddedPostgres } from "@holdfast/embedded"
 import { ConfigProvider, Effect, Either, Layer, Redacted } from "effect"
+import { asWritten } from "../mistakes/page.ts"
 import { directory, isThere, listen, query } from "./fixture.ts"
 
 const withConfig = (values: Record<string, string>) =>
@@ -75,6 +76,7 @@ describe.concurrent("EmbeddedPostgres", () => {
       for (const refused of [{ durable: true }, { port: 1 }, { settings: { work_mem: "5MB" } }]) {
         const error = yield* Effect.flip(EmbeddedPostgres.make({ ...options, ...refused }))
         assert.strictEqual(error.reason, "InUse")
+        asWritten("Embedded PostgreSQL", "another option for a server that runs", error.message)
       }
       assert.isTrue(yield* EmbeddedPostgres.stop(dataDirectory))
       assert.isFalse(yield* isThere(first.pid))
@@ -126,10 +128,12 @@ describe.concurrent("EmbeddedPostgres", () => {
       const port = yield* listen
       const taken = yield* Effect.flip(EmbeddedPostgres.make({ dataDirectory, durable: false, port }))
       assert.strictEqual(taken.reason, "InUse")
+      asWritten("Embedded PostgreSQL", "a port that is taken", taken.message)
       assert.include(taken.detail, String(port))
       const settings = { no_such_setting: "1" }
       const wrong = yield* Effect.flip(EmbeddedPostgres.make({ dataDirectory, durable: false, settings }))
       assert.strictEqual(wrong.reason, "StartFailed")
+      asWritten("Embedded PostgreSQL", "a setting that PostgreSQL does not know", wrong.message)
       assert.include(wrong.message, "no_such_setting")
     })
   )

@@ -2,7 +2,7 @@ import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
 import { MessageStore } from "@holdfast/core"
 import { PgMessaging, PgMigrations } from "@holdfast/postgres"
-import { Effect, Layer, Redacted } from "effect"
+import { Duration, Effect, Layer, Redacted } from "effect"
 import { ClientLive, client, Scratch } from "./database.ts"
 
 const exists = (schema: string) =>
@@ -70,12 +70,15 @@ layer(ClientLive.pipe(Layer.provideMerge(Scratch.layer)), { excludeTestServices:
     })
   )
 
-  it.effect("a schema name that would need escaping is refused", () =>
+  it.effect("a schema name that would need escaping is refused, and so are options that cannot be", () =>
     Effect.gen(function* () {
       for (const schema of ['a"b', "a-b", "", "1a", "pg_x", "a".repeat(41)]) {
         assert.strictEqual((yield* Effect.flip(PgMigrations.migrate({ schema }))).reason, "SchemaInvalid")
       }
       assert.strictEqual((yield* Effect.flip(open({ maxConnections: 0 }))).reason, "PoolTooSmall")
+      for (const queryTimeout of [-1, Number.NaN, "30 days", Duration.infinity] as const) {
+        assert.strictEqual((yield* Effect.flip(open({ queryTimeout }))).reason, "TimeoutInvalid")
+      }
     })
   )
 

@@ -129,8 +129,7 @@ getTotal.pipe(Handler.asynchronous(Anything))
 // @refused "Pay replies, so it cannot be asynchronous"
 pay.pipe(Handler.asynchronous(Anything))
 
-// @refused "PlaceOrder declares an error that its sender could never see, so it cannot be asynchronous
-// @refused publish an event"
+// @refused "PlaceOrder declares an error that its sender could never see, so it cannot be asynchronous: publish an event"
 placeOrder.pipe(Handler.asynchronous(Anything))
 
 // @refused is missing the following properties from type 'TagClass<Orders, "shop/Orders", AnyClass>': [TypeId]
@@ -231,8 +230,7 @@ Handler.layer(Handler.command(ShipOrder, () => Effect.fail("no")))
 // @refused "The handler of PlaceOrder fails with MailError, which PlaceOrder does not declare"
 Handler.layer(Handler.command(PlaceOrder, () => new MailError({ cause: 1 })))
 
-// @refused "A handler of OrderPlaced fails with MailError, which its publisher cannot see
-// @refused catch it, or add Handler.asynchronous"
+// @refused "A handler of OrderPlaced fails with MailError, which its publisher cannot see: catch it, or add Handler.asynchronous"
 Handler.layer(mail)
 
 // @refused "A handler of OrderPlaced fails with MailError, which its publisher cannot see

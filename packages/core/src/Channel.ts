@@ -5,11 +5,12 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import type { Envelope } from "./Envelope.ts"
+import * as Input from "./internal/input.ts"
 import type * as Message from "./Message.ts"
 import type { Delivery, Due } from "./MessageStore.ts"
 import type { MessagingError } from "./MessagingError.ts"
@@ -157,7 +158,8 @@ type MissingSelf = 'Missing `Self` generic - use `class Self extends Channel.Tag
  * `name` is the durable name; it is the service's key unless given, and messages in flight name it, so choose one when
  * the class moves. `retry` is used by handlers without one of their own. A message is parked when retries end, when its
  * handler dies, when its payload does not decode, when `afterCrashes` consumers (5) were lost with it, or when for
- * `unknownEndpointAfter` (one hour) nobody knew its endpoint or version. `maxBytes` is 1 MiB.
+ * `unknownEndpointAfter` (one hour) nobody knew its endpoint or version. `maxBytes` is 1 MiB. The channel's layer dies when
+ * the name is empty, or a number less than one.
  *
  * @example
  * ```ts
@@ -200,7 +202,7 @@ export const Tag =
         deadLetter: {
           onGivenUp: options?.deadLetter?.onGivenUp ?? "Park",
           afterCrashes: options?.deadLetter?.afterCrashes ?? 5,
-          unknownEndpointAfter: Duration.toMillis(options?.deadLetter?.unknownEndpointAfter ?? "1 hour")
+          unknownEndpointAfter: Input.millisOf(options?.deadLetter?.unknownEndpointAfter ?? "1 hour")
         },
         maxBytes: options?.maxBytes ?? 1024 * 1024
       }
@@ -224,7 +226,7 @@ export const Tag =
 export const layerStored = <Self, Name extends string, M extends Message.AnyClass>(
   tag: TagClass<Self, Name, M>,
   store: string
-): Layer.Layer<Self> => Layer.succeed(tag, { [TypeId]: TypeId, _tag: "Stored", name: tag.channelName, store })
+): Layer.Layer<Self> => checked(tag, { [TypeId]: TypeId, _tag: "Stored", name: tag.channelName, store })
 
 /**
  * Keeps the channel's messages in memory, with the memory `MessageStore`. Nothing survives the process.
@@ -272,4 +274,26 @@ export const layerMemory = <Self, Name extends string, M extends Message.AnyClas
 export const layerDirect = <Self, Name extends string, M extends Message.AnyClass>(
   tag: TagClass<Self, Name, M>,
   driver: Driver
-): Layer.Layer<Self> => Layer.succeed(tag, { [TypeId]: TypeId, _tag: "Direct", name: tag.channelName, driver })
+): Layer.Layer<Self> => checked(tag, { [TypeId]: TypeId, _tag: "Direct", name: tag.channelName, driver })
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+/** The channel, unless its tag says what cannot be. */
+const checked = <Self, Name extends string>(tag: TagClass<Self, Name, any>, channel: Channel): Layer.Layer<Self> => {
+  const { deadLetter, maxBytes } = tag.policy
+  const of = `of channel "${channel.name}"`
+  return Layer.effect(
+    tag,
+    Effect.as(
+      Input.dieOn(
+        channel.name === "" ? "A channel has an empty name: messages are kept under it, so give it one" : undefined,
+        Input.atLeastOne(`maxBytes ${of}`, maxBytes),
+        Input.atLeastOne(`afterCrashes ${of}`, deadLetter.afterCrashes),
+        Input.duration(`unknownEndpointAfter ${of}`, deadLetter.unknownEndpointAfter, { least: "0 millis" })
+      ),
+      channel
+    )
+  )
+}

@@ -45,12 +45,13 @@ export interface SendOptions {
   readonly delay?: When | undefined
   /** Holds the command back until an instant. Wins over `delay`. */
   readonly at?: DateTime.DateTime | Date | undefined
-  /** Commands with a higher priority are taken first; else the handler's, else 0. Only for asynchronous handlers. */
+  /** The highest whole number is taken first; else the handler's, else 0. Only for asynchronous handlers. */
   readonly priority?: number | undefined
   /**
    * Sends with one key do one thing: later ones, for 7 days, get the first one's answer or declared error; one at the
    * same time waits for it. Keys are per command tag, and the message's id follows from the key, so that
-   * `Envelope.idempotencyKey` is the same when a sender that died sends again. Not inside another unit of work or transaction.
+   * `Envelope.idempotencyKey` is the same when a sender that died sends again. Never empty, and not inside another unit
+   * of work or transaction.
    */
   readonly idempotencyKey?: string | undefined
 }

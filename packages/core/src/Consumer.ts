@@ -12,6 +12,7 @@ import type * as Channel from "./Channel.ts"
 import type { HandledOn } from "./Handler.ts"
 import { HandlerRegistry } from "./HandlerRegistry.ts"
 import * as consumer from "./internal/consumer.ts"
+import * as Input from "./internal/input.ts"
 import { uuid7 } from "./internal/uuid.ts"
 import type * as Message from "./Message.ts"
 import { MessageStore } from "./MessageStore.ts"
@@ -28,7 +29,7 @@ export interface Options {
   readonly concurrency?: number | undefined
   /**
    * For how long a claim holds without renewal. A consumer renews three times in that while; one that is killed or
-   * frozen loses its messages to others after it. 10 seconds unless given; at least one.
+   * frozen loses its messages to others after it. 10 seconds unless given; between 1 second and 1 day.
    */
   readonly lease?: Duration.DurationInput | undefined
   /** How long to wait at most for a notification before looking again. 1 second unless given. */
@@ -67,6 +68,7 @@ export const layer = <I, Name extends string, M extends Message.AnyClass>(
 ): Layer.Layer<never, MessagingError, I | HandledOn<I> | HandlerRegistry | MessageStore> =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
+      yield* checkOptions(tag.channelName, options ?? {})
       const parts = yield* prepare(tag, options)
       yield* checkPool(tag, options)
       yield* Effect.retry(subscribe(tag), { while: (error) => error.isRetryable, schedule: starting })
@@ -163,10 +165,19 @@ const starting = Schedule.exponential("100 millis").pipe(
   Schedule.upTo("30 seconds")
 )
 
-const concurrencyOf = (options: Options | undefined): number => Math.max(1, options?.concurrency ?? 4)
+const concurrencyOf = (options: Options | undefined): number => options?.concurrency ?? 4
 
-const leaseOf = (options: Options | undefined): number =>
-  Math.max(1_000, Duration.toMillis(options?.lease ?? "10 seconds"))
+const leaseOf = (options: Options | undefined): number => Duration.toMillis(options?.lease ?? "10 seconds")
+
+const checkOptions = (channel: string, options: Options): Effect.Effect<void, MessagingError> => {
+  const of = `of the consumer of channel "${channel}"`
+  return Input.reject(
+    Input.wholeNumber(`the concurrency ${of}`, options.concurrency, 1),
+    Input.duration(`the lease ${of}`, options.lease, { least: "1 second", most: "1 day" }),
+    Input.duration(`the pollInterval ${of}`, options.pollInterval, { least: "1 millis", most: "1 day" }),
+    Input.duration(`the drainTimeout ${of}`, options.drainTimeout, { least: "0 millis" })
+  )
+}
 
 const prepare = <I>(tag: Channel.TagClass<I, any, any>, options: Options | undefined) =>
   Effect.gen(function* () {

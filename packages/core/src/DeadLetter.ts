@@ -7,6 +7,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Input from "./internal/input.ts"
 import { type DeadLetterRow, type Filter, MessageStore } from "./MessageStore.ts"
 import type { MessagingError } from "./MessagingError.ts"
 
@@ -63,7 +64,11 @@ export const layer: Layer.Layer<DeadLetter, never, MessageStore> = Layer.effect(
   DeadLetter,
   Effect.map(MessageStore, (store) =>
     DeadLetter.of({
-      list: (filter) => store.deadLetters(filter ?? {}),
+      list: (filter) =>
+        Effect.zipRight(
+          Input.reject(Input.wholeNumber("the limit", filter?.limit, 1)),
+          store.deadLetters(filter ?? {})
+        ),
       count: (filter) => store.countDeadLetters(filter ?? {}),
       replay: store.replay,
       remove: store.deleteDeadLetters

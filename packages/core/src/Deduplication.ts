@@ -7,6 +7,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Input from "./internal/input.ts"
 import { MessageStore } from "./MessageStore.ts"
 import type { MessagingError } from "./MessagingError.ts"
 import { UnitOfWork } from "./UnitOfWork.ts"
@@ -56,6 +57,8 @@ export const layer: Layer.Layer<Deduplication, never, MessageStore> = Layer.effe
         Effect.contextWithEffect((context: Context.Context<never>) => {
           const unit = Context.getOption(context, UnitOfWork)
           if (unit._tag === "None") return Effect.dieMessage("Deduplication.once needs a unit of work to write in")
+          const problem = Input.duration("The window of Deduplication.once", windowMillis, window)
+          if (problem !== undefined) return Effect.dieMessage(problem)
           const staged = unit.value.staged().some((write) => write._tag === "Deduplicate" && write.key === key)
           if (staged) return duplicate
           return Effect.flatMap(store.remembered([key]), (seen) =>
@@ -67,3 +70,9 @@ export const layer: Layer.Layer<Deduplication, never, MessageStore> = Layer.effe
     })
   )
 )
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+const window = { least: "1 millis", most: "36500 days" } as const

@@ -9,6 +9,7 @@ import * as Layer from "effect/Layer"
 import { type Entry, HandlerRegistry } from "./HandlerRegistry.ts"
 import type { UserHeaders } from "./Headers.ts"
 import { type Bus, classOf, encode, enqueue, handleNow, inUnit, makeMetadata, sendDue } from "./internal/dispatch.ts"
+import * as Input from "./internal/input.ts"
 import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
 import { MessageStore } from "./MessageStore.ts"
@@ -105,6 +106,9 @@ export const layer: Layer.Layer<EventBus, never, HandlerRegistry | MessageStore>
 const publishInUnit = (bus: Bus, event: Message.Any, options: PublishOptions | undefined) =>
   Effect.gen(function* () {
     const unit = yield* UnitOfWork
+    const due = sendDue(options)
+    const priority = options?.priority ?? 0
+    yield* Input.reject(Input.time(event._tag, due), Input.priority(event._tag, priority))
     const metadata = yield* makeMetadata(classOf(event), "", options?.headers)
     const observe = bus.registry.observe
     if (observe !== undefined) {
@@ -122,8 +126,8 @@ const publishInUnit = (bus: Bus, event: Message.Any, options: PublishOptions | u
     yield* unit.stage({
       _tag: "Publish",
       envelope: { ...metadata, payload, failures: [] },
-      priority: Math.trunc(options?.priority ?? 0),
-      due: sendDue(options),
+      priority,
+      due,
       except: entries.map((entry: Entry) => entry.name)
     })
   })

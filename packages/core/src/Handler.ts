@@ -77,6 +77,7 @@ export interface Options {
   readonly delay?: When | ((message: any) => When) | undefined
   readonly priority?: number | ((message: any) => number) | undefined
   readonly timeToLive?: Duration.DurationInput | undefined
+  readonly timeout?: Duration.DurationInput | undefined
   readonly retryInPlace?: Schedule.Schedule<any, any, never> | undefined
   readonly retryDurably?: Schedule.Schedule<any, any, never> | undefined
   readonly deduplicate?:
@@ -251,8 +252,8 @@ type EventOf<M> = M extends ReadonlyArray<infer C extends Message.AnyEvent> ? C 
  * handlers require, except what the handlers of this same layer handle. What was captured here is what the handlers
  * see: of the caller's context only the unit of work, the envelope and the span flow in.
  *
- * Dies when two handlers have one name or one command, when two messages have one tag, and when a stored channel's
- * layer is of another store than the one that keeps the messages.
+ * Dies when two handlers have one name or one command, when two messages have one tag, when a name, a tag or a duration
+ * of a handler cannot be, and when a stored channel's layer is of another store than the one that keeps the messages.
  *
  * @example
  * ```ts

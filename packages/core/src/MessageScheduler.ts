@@ -6,9 +6,10 @@
  */
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Input from "./internal/input.ts"
 import { type Due, type Filter, MessageStore, type Scheduled } from "./MessageStore.ts"
 import type { MessagingError } from "./MessagingError.ts"
 
@@ -67,8 +68,10 @@ export const layer: Layer.Layer<MessageScheduler, never, MessageStore> = Layer.e
   MessageScheduler,
   Effect.map(MessageStore, (store) =>
     MessageScheduler.of({
-      list: (filter) => store.scheduled(filter ?? {}),
-      move: (key, when) => store.reschedule(key, due(when)),
+      list: (filter) =>
+        Effect.zipRight(Input.reject(Input.wholeNumber("the limit", filter?.limit, 1)), store.scheduled(filter ?? {})),
+      move: (key, when) =>
+        Effect.zipRight(Input.reject(Input.time("the message", due(when))), store.reschedule(key, due(when))),
       cancel: store.cancelScheduled
     })
   )
@@ -90,5 +93,5 @@ export const layer: Layer.Layer<MessageScheduler, never, MessageStore> = Layer.e
 export const due = (when: When): Due => {
   if (when instanceof Date) return { _tag: "At", epochMillis: when.getTime() }
   if (DateTime.isDateTime(when)) return { _tag: "At", epochMillis: DateTime.toEpochMillis(when) }
-  return { _tag: "After", millis: Duration.toMillis(when) }
+  return { _tag: "After", millis: Math.max(0, Input.millisOf(when)) }
 }

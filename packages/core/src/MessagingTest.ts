@@ -16,6 +16,7 @@ import * as Deduplication from "./Deduplication.ts"
 import type { EventBus } from "./EventBus.ts"
 import { HandlerRegistry } from "./HandlerRegistry.ts"
 import * as consumer from "./internal/consumer.ts"
+import * as Input from "./internal/input.ts"
 import { type Observation, Observer } from "./internal/observer.ts"
 import type * as Message from "./Message.ts"
 import * as MessageBus from "./MessageBus.ts"
@@ -184,6 +185,7 @@ export const advance = (
   duration: Duration.DurationInput
 ): Effect.Effect<number, MessagingError, HandlerRegistry | MessageStore.MessageStore> =>
   Effect.gen(function* () {
+    yield* Input.reject(Input.duration("the time to advance by", duration, { least: "0 millis", most: "36500 days" }))
     const store = yield* MessageStore.MessageStore
     const registry = yield* HandlerRegistry
     let left = Duration.toMillis(duration)

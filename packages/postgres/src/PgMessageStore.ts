@@ -45,7 +45,7 @@ export interface Options {
   readonly notifications?: boolean | undefined
   /** Lets tests move the clock. */
   readonly testing?: boolean | undefined
-  /** After how long a statement of the store's own is given up: 30 seconds when left out. */
+  /** After how long a statement of the store's own is given up: 30 seconds when left out, 24 days at most. */
   readonly queryTimeout?: Duration.DurationInput | undefined
 }
 
@@ -86,6 +86,7 @@ export const make = (
   Effect.gen(function* () {
     const schema = options.schema ?? Migrate.defaultSchema
     yield* checkPool(options.maxConnections)
+    yield* checkTimeout(options.queryTimeout)
     yield* Migrate.checkServer(client)
     yield* Migrate.check(client, schema)
     const database = yield* Database.make({
@@ -134,6 +135,19 @@ const checkPool = (maxConnections: number | undefined): Effect.Effect<void, PgMe
           detail: `maxConnections is ${maxConnections}. Give PgMessaging at least one connection of its own.`
         })
       )
+
+/** A timer that is told to wait for longer does not wait at all. */
+const longestTimer = Duration.days(24)
+
+const checkTimeout = (timeout: Duration.DurationInput | undefined): Effect.Effect<void, PgMessagingError> => {
+  if (timeout === undefined || Duration.between(timeout, { minimum: "1 millis", maximum: longestTimer }))
+    return Effect.void
+  const shown = typeof timeout === "number" ? `${timeout} ms` : Duration.format(timeout)
+  return new PgMessagingError({
+    reason: "TimeoutInvalid",
+    detail: `queryTimeout is ${shown}. Give a duration between 1 ms and 24 days.`
+  })
+}
 
 const makeSignals = (
   database: Database.Database,

@@ -3,6 +3,7 @@
  */
 import { describe } from "@effect/vitest"
 import type { Backend } from "./backend.ts"
+import { badInput } from "./badInput.ts"
 import { consumers, shutdown, unknownEndpoints } from "./consumers.ts"
 import { contexts, fibers } from "./contexts.ts"
 import { corners } from "./corners.ts"
@@ -45,6 +46,7 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("failing infrastructure", () => infrastructure(backend))
   describe("limits", () => limits(backend))
   describe("is told as a mistake:", () => registration(backend))
+  describe("is refused:", () => badInput(backend))
   describe("sagas", () => sagas(backend))
   describe("timeouts", () => timeouts(backend))
   describe("consumers", () => consumers(backend))

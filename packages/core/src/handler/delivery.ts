@@ -57,7 +57,8 @@ export const asynchronous: {
 
 /**
  * Holds each message back before it is handled: for a duration, until an instant, or for what the message says. Times
- * are the store's, so a message never fires early and its delay survives restarts. What lies in the past is due at once.
+ * are the store's, so a message never fires early and its delay survives restarts. What lies in the past is due at once;
+ * what is no time, such as an invalid `Date`, fails the sender with `Rejected`.
  *
  * @example
  * ```ts

@@ -56,10 +56,14 @@ export const timeout: {
     limit: Limit<E2>
   ): Handler<M, E | E2, R, M0>
 } = dual(2, (self: Any, limit: Limit<unknown>) =>
-  internal.around(self, (handled) =>
-    typeof limit === "object" && "onTimeout" in limit
-      ? Effect.timeoutFail(handled, limit)
-      : Effect.timeout(handled, limit as Duration.DurationInput)
+  internal.update(
+    internal.around(self, (handled) =>
+      typeof limit === "object" && "onTimeout" in limit
+        ? Effect.timeoutFail(handled, limit)
+        : Effect.timeout(handled, limit as Duration.DurationInput)
+    ),
+    self.mode,
+    { timeout: typeof limit === "object" && "onTimeout" in limit ? limit.duration : (limit as Duration.DurationInput) }
   )
 )
 
@@ -121,7 +125,7 @@ export const retry: {
  * Handles messages of one key once: a second one within the window (7 days unless given) is acknowledged without
  * running the handler. The key is remembered in the handler's unit of work, so a failed try does not count, and of two
  * at once exactly one takes effect. A message that replies cannot be deduplicated here: send it with an
- * `idempotencyKey` instead, which also keeps the answer.
+ * `idempotencyKey` instead, which also keeps the answer. An empty key fails the handler with `Rejected`.
  *
  * @example
  * ```ts

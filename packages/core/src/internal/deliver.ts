@@ -18,6 +18,7 @@ import * as UnitOfWork from "../UnitOfWork.ts"
 import { versionOf } from "./decode.ts"
 import { AlreadyHandled, retryInPlace } from "./dispatch.ts"
 import { render, verdict } from "./failure.ts"
+import * as Input from "./input.ts"
 import { commitOne, inboxKey, type Source, type Verdict } from "./source.ts"
 
 /**
@@ -108,7 +109,8 @@ const prepare = (entry: Entry, { availableAt, claimedAt, envelope, undelayed }: 
       message,
       wait: undelayed ? since(availableAt, claimedAt, entry.route?.delay?.(message)) : undefined,
       key: entry.serialize?.(message, envelope)
-    }))
+    })),
+    Effect.tap(({ wait }) => Input.dieOn(Input.time(envelope.tag, wait)))
   )
 
 const handle = (

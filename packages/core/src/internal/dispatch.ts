@@ -15,6 +15,7 @@ import type { Due, Encoded } from "../MessageStore.ts"
 import { isMessagingError, MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import { render } from "./failure.ts"
+import * as Input from "./input.ts"
 import { uuid7 } from "./uuid.ts"
 
 /** @internal */
@@ -118,7 +119,8 @@ export const enqueue = (
     yield* checkSize(route, metadata, payload)
     const envelope: Envelope = { ...metadata, endpoint: entry.name, payload, failures: [] }
     const when = sendDue(options) ?? route.delay?.(message)
-    const priority = Math.trunc(options?.priority ?? route.priority?.(message) ?? 0)
+    const priority = options?.priority ?? route.priority?.(message) ?? 0
+    yield* Input.reject(Input.time(message._tag, when), Input.priority(message._tag, priority))
     yield* put(bus, unit, route.channel, { envelope, priority, due: when })
     const observe = bus.registry.observe
     if (observe === undefined) return

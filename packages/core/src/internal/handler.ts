@@ -20,6 +20,8 @@ import { MessagingError } from "../MessagingError.ts"
 import { afterCommit, UnitOfWork } from "../UnitOfWork.ts"
 import { makeDecode } from "./decode.ts"
 import { CurrentEndpoint } from "./endpoint.ts"
+import { problemOf } from "./handlerInput.ts"
+import * as Input from "./input.ts"
 import { twoOfOneTag } from "./wire.ts"
 
 /** @internal */
@@ -59,6 +61,7 @@ export const layer = (...handlers: ReadonlyArray<Any>): Layer.Layer<any, never, 
       const surroundings = yield* capture(registry)
       let provided = Context.empty() as Context.Context<any>
       for (const handler of handlers) {
+        yield* Input.dieOn(problemOf(handler))
         const entry = makeEntry(handler, surroundings, true)
         yield* checkStore(entry, surroundings.context)
         yield* registry.add(entry)
@@ -81,6 +84,7 @@ export const routes = (...handlers: ReadonlyArray<Any>): Layer.Layer<any, never,
             `Handler.routes was given "${handler.name}", which has no channel: only asynchronous handlers can run elsewhere`
           )
         }
+        yield* Input.dieOn(problemOf(handler))
         yield* registry.add(makeEntry(handler, surroundings, false))
         provided = phantoms(provided, handler, false)
       }
@@ -246,14 +250,19 @@ const deduplicated = (
 ) => {
   const options = handler.options.deduplicate
   if (options === undefined) return effect
-  const key = `${handler.name}:${options.key(message, envelope)}`
+  const own = options.key(message, envelope)
+  const key = `${handler.name}:${own}`
   const detail = `${envelope.tag} was handled already under the key "${key}"`
   const duplicate = Effect.zipRight(
     afterCommit(Effect.sync(() => observe?.({ _tag: "Ignored", message, envelope, detail }))),
     Effect.logInfo(detail)
   )
-  return Effect.flatMap(Deduplication, (deduplication) =>
-    deduplication.once(key, Duration.toMillis(options.window), effect, duplicate)
+  const empty = `the key of ${envelope.tag} for Handler.deduplicate of "${handler.name}" is empty: give each its own`
+  return Effect.zipRight(
+    Input.reject(own === "" ? empty : undefined),
+    Effect.flatMap(Deduplication, (deduplication) =>
+      deduplication.once(key, Duration.toMillis(options.window), effect, duplicate)
+    )
   )
 }
 

@@ -8,6 +8,7 @@ import type * as Message from "../Message.ts"
 import type { Encoded } from "../MessageStore.ts"
 import { isMessagingError, MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
+import * as Input from "./input.ts"
 
 /** As a consumer's lease, and renewed like it: so long may a sender that was killed keep others waiting. */
 const leaseMillis = 10_000
@@ -49,8 +50,10 @@ export const idempotent = (
       claim._tag === "Completed" ? answers.decode(claim.result) : fresh(claim.token)
     )
   )
-  return Effect.flatMap(Effect.serviceOption(UnitOfWork.UnitOfWork), (unit) =>
-    Option.isSome(unit) ? refused : attempt
+  const empty = `${command._tag} was sent with an empty idempotencyKey: give each send its own, or none`
+  return Effect.zipRight(
+    Input.reject(idempotencyKey === "" ? empty : undefined),
+    Effect.flatMap(Effect.serviceOption(UnitOfWork.UnitOfWork), (unit) => (Option.isSome(unit) ? refused : attempt))
   )
 }
 

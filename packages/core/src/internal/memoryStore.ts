@@ -102,7 +102,7 @@ const keys = ({
   renewKey: (key, token, leaseMillis) => at((now) => keys.renew(now, key, token, leaseMillis)),
   completeKey: (key, token, result, windowMillis) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      keys.complete(now, key, token, result, windowMillis) ? Effect.void : Effect.fail(keyLost(key))
+      keys.complete(now, key, token, result, windowMillis) ? Effect.void : Effect.fail(keyLost)
     ),
   releaseKey: (key, token) => at((now) => keys.release(now, key, token))
 })

@@ -58,11 +58,10 @@ export const sagaKey = (saga: string, id: string): string => JSON.stringify([sag
  *
  * @internal
  */
-export const keyLost = (key: string): MessagingError =>
-  new MessagingError({
-    reason: "LeaseLost",
-    detail: `The claim on the idempotency key "${key}" was lost: its lease ran out and somebody else has taken it`
-  })
+export const keyLost = new MessagingError({
+  reason: "LeaseLost",
+  detail: "The claim on the idempotency key was lost: its lease ran out and somebody else has taken it"
+})
 
 // -----------------------------------------------------------------------------
 // internal
@@ -101,7 +100,7 @@ const done = (_: void): Outcome => Option.none()
 
 const settle = (state: State, now: number, lease: Lease, f: (row: Row) => void): Outcome => {
   const row = state.messages.held(now, lease)
-  return row === undefined ? Option.some(leaseLost(lease)) : done(f(row))
+  return row === undefined ? Option.some(leaseLost) : done(f(row))
 }
 
 const send = (state: State, now: number, { channel, due, envelope, priority, timer }: Send): void =>
@@ -119,7 +118,7 @@ const publish = (state: State, now: number, write: Publish): void => {
 const sagaPut = (state: State, write: SagaPut): Outcome => {
   const key = sagaKey(write.saga, write.id)
   if ((state.sagas.get(key)?.version ?? 0) !== write.version - 1) {
-    return Option.some(conflict(`Somebody else has changed the saga "${write.saga}" of "${write.id}"`))
+    return Option.some(conflict("Somebody else has changed the saga"))
   }
   const { _tag, ...row } = write
   return done(state.sagas.set(key, row))
@@ -128,17 +127,16 @@ const sagaPut = (state: State, write: SagaPut): Outcome => {
 const deduplicate = (state: State, now: number, write: Deduplicate): Outcome =>
   state.remembered.get(now, write.key) === undefined
     ? done(state.remembered.set({ key: write.key, expiresAt: now + write.windowMillis }))
-    : Option.some(conflict(`The key "${write.key}" is remembered already`))
+    : Option.some(conflict("The key is remembered already"))
 
 const completeKey = (state: State, now: number, write: CompleteKey): Outcome =>
   state.keys.complete(now, write.key, write.token, write.result, write.windowMillis)
     ? Option.none()
-    : Option.some(keyLost(write.key))
+    : Option.some(keyLost)
 
 const conflict = (detail: string): MessagingError => new MessagingError({ reason: "Conflict", detail })
 
-const leaseLost = (lease: Lease): MessagingError =>
-  new MessagingError({
-    reason: "LeaseLost",
-    detail: `The lease on a message of the channel "${lease.channel}" ran out before its unit of work was committed`
-  })
+const leaseLost = new MessagingError({
+  reason: "LeaseLost",
+  detail: "The lease on the message ran out before its unit of work was committed"
+})

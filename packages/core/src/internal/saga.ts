@@ -14,6 +14,7 @@ import { afterCommit, type Scope, UnitOfWork } from "../UnitOfWork.ts"
 import { makeMetadata } from "./dispatch.ts"
 import { CurrentEndpoint } from "./endpoint.ts"
 import { TypeId as HandlerTypeId } from "./handler.ts"
+import * as Input from "./input.ts"
 import { uuid7 } from "./uuid.ts"
 
 /** @internal */
@@ -238,6 +239,7 @@ const makeTiming = (saga: AnySaga, id: string, timers: Map<string, string>, unit
             `Saga ${saga.name} arms timeouts, so its channel must be one that a store keeps`
           )
         }
+        yield* Input.dieOn(Input.time(`The timeout "${name}" of saga ${saga.name}`, due(when)))
         const arming = yield* uuid7
         const metadata = yield* Effect.provideService(
           makeMetadata(SagaTimeout, saga.name, undefined),

@@ -6,6 +6,7 @@ import * as Schema from "effect/Schema"
  * - `Unreachable`: the database does not answer. - `TooOld`: the server is older than PostgreSQL 15.
  * - `SchemaMissing`, `SchemaOlder`, `SchemaNewer`: the tables are not those of this build.
  * - `SchemaInvalid`: the schema's name cannot be used. - `PoolTooSmall`: the pool has no connections.
+ * - `TimeoutInvalid`: the `queryTimeout` is no time that a timer can wait.
  * - `MigrationFailed`: the database refused a migration; nothing of it was applied.
  *
  * @example
@@ -30,6 +31,7 @@ export class PgMessagingError extends Schema.TaggedError<PgMessagingError>(
     "SchemaNewer",
     "SchemaInvalid",
     "PoolTooSmall",
+    "TimeoutInvalid",
     "MigrationFailed"
   ),
   detail: Schema.String,

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import { transaction } from "./commit.ts"
 import type { Database } from "./database.ts"
 import { query, type Row } from "./pgQuery.ts"
-import { millis, number, text } from "./rows.ts"
+import { isKey, millis, number, text } from "./rows.ts"
 import { type Written, write } from "./write.ts"
 
 /**
@@ -21,7 +21,7 @@ export const replay = (
   Effect.map(
     transaction(database, (pg) =>
       Effect.gen(function* () {
-        const { rows } = yield* query(pg, dig(database), [keys], database.timeoutMillis)
+        const { rows } = yield* query(pg, dig(database), [keys.filter(isKey)], database.timeoutMillis)
         const sends = rows.toSorted((self, that) => number(self, "id") - number(that, "id")).map(sendOf)
         return { ...(yield* write(database, pg, [sends])), count: sends.length }
       })

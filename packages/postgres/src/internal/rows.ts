@@ -45,6 +45,9 @@ export const dueColumns = (due: Due | undefined): { readonly after: number | nul
   at: due?._tag === "At" ? due.epochMillis : null
 })
 
+/** Whether the text can be the key of a row: every other one finds none. */
+export const isKey = (key: string): boolean => /^\d{1,18}$/.test(key)
+
 /** What PostgreSQL cannot keep in a text is replaced. */
 export const storable = (value: string): string => value.replaceAll("\u0000", "\ufffd")
 

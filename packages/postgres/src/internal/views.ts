@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { type Database, named } from "./database.ts"
 import type { Row } from "./pgQuery.ts"
-import { bool, dueColumns, envelopeOf, interval, millis, number, text, timerOf } from "./rows.ts"
+import { bool, dueColumns, envelopeOf, interval, isKey, millis, number, text, timerOf } from "./rows.ts"
 
 /** @internal */
 export const loadSaga = (
@@ -62,6 +62,7 @@ export const reschedule = (
   key: string,
   due: Due
 ): Effect.Effect<Option.Option<string>, SqlError> => {
+  if (!isKey(key)) return Effect.succeedNone
   const { after, at } = dueColumns(due)
   const statement = named(
     database,
@@ -80,9 +81,9 @@ export const cancelScheduled = (database: Database, key: string): Effect.Effect<
       named(
         database,
         "cancel_scheduled",
-        `delete from ${database.at}scheduled where id = $1::bigint returning channel`
+        `delete from ${database.at}scheduled where id = any ($1::bigint[]) returning channel`
       ),
-      [key]
+      [[key].filter(isKey)]
     ),
     (rows) => rows.length === 1
   )
@@ -127,7 +128,7 @@ export const deleteDeadLetters = (database: Database, keys: ReadonlyArray<string
         "delete_dead_letters",
         `delete from ${database.at}dead_letter where id = any ($1::bigint[]) returning 1`
       ),
-      [keys]
+      [keys.filter(isKey)]
     ),
     (rows) => rows.length
   )

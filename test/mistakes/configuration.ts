@@ -1,0 +1,122 @@
+/**
+ * Options that cannot be.
+ */
+import {
+  Channel,
+  CommandBus,
+  Consumer,
+  DeadLetter,
+  Deduplication,
+  Handler,
+  MessageScheduler,
+  MessagingTest,
+  UnitOfWork
+} from "@holdfast/core"
+import { Effect, Layer } from "effect"
+import { mistake } from "./page.ts"
+import {
+  building,
+  confirm,
+  dies,
+  fails,
+  Memory,
+  Orders,
+  PlaceOrder,
+  placed,
+  placing,
+  Ship,
+  ship,
+  shipped,
+  within
+} from "./shop.ts"
+
+const section = "Configuration"
+
+const consumer = (options: Consumer.Options) =>
+  fails(building(Layer.provide(Consumer.layer(Orders, options), Layer.provideMerge(Handler.layer(ship), Memory))))
+
+const handler = (handlers: Layer.Layer<never, never, Layer.Layer.Success<typeof Memory>>) =>
+  dies(building(Layer.provide(handlers, Memory)))
+
+export const configuration = (): void => {
+  mistake(section, "a consumer that handles nothing at once", consumer({ concurrency: 0 }))
+  mistake(section, "a lease that ends before it can be renewed", consumer({ lease: "10 millis" }))
+  mistake(section, "a consumer that never rests", consumer({ pollInterval: 0 }))
+  mistake(section, "a drain that ends before it begins", consumer({ drainTimeout: -1 }))
+
+  class Nameless extends Channel.Tag<Nameless>()("shop/Orders", { name: "" }) {}
+  class Small extends Channel.Tag<Small>()("shop/Orders", { maxBytes: 0 }) {}
+  class Fragile extends Channel.Tag<Fragile>()("shop/Orders", { deadLetter: { afterCrashes: 0 } }) {}
+  class Hasty extends Channel.Tag<Hasty>()("shop/Orders", { deadLetter: { unknownEndpointAfter: -1 } }) {}
+  mistake(section, "a channel with an empty name", dies(building(Channel.layerMemory(Nameless))))
+  mistake(section, "a channel that carries nothing", dies(building(Channel.layerMemory(Small))))
+  mistake(section, "a channel that parks what no worker was lost over", dies(building(Channel.layerMemory(Fragile))))
+  mistake(section, "a channel that waits for less than no time", dies(building(Channel.layerMemory(Hasty))))
+
+  mistake(
+    section,
+    "a handler that has no time",
+    handler(Handler.layer(confirm.pipe(Handler.timeout({ duration: 0, onTimeout: () => undefined as never }))))
+  )
+  mistake(
+    section,
+    "a message that is never worth handling",
+    handler(Handler.layer(ship.pipe(Handler.timeToLive(0))) as never)
+  )
+  mistake(
+    section,
+    "deduplication that remembers nothing",
+    handler(Handler.layer(ship.pipe(Handler.deduplicate({ key: ({ id }) => id, window: 0 }))) as never)
+  )
+  mistake(
+    section,
+    "the same, said to Deduplication itself",
+    Effect.flatMap(Deduplication.Deduplication, (deduplication) =>
+      dies(UnitOfWork.run(deduplication.once("1", Number.NaN, Effect.void, Effect.void)))
+    ).pipe(Effect.provide(Memory))
+  )
+  mistake(
+    section,
+    "an empty key for deduplication",
+    fails(placed()).pipe(within(Handler.layer(confirm.pipe(Handler.deduplicate({ key: () => "" })))))
+  )
+
+  const place = (options: CommandBus.SendOptions) => CommandBus.send(new PlaceOrder({ id: "A1" }), options)
+  mistake(
+    section,
+    "an empty idempotency key",
+    fails(place({ idempotencyKey: "" })).pipe(within(Handler.layer(placing)))
+  )
+  mistake(
+    section,
+    "an idempotency key inside a handler",
+    fails(UnitOfWork.run(place({ idempotencyKey: "1" }))).pipe(within(Handler.layer(placing)))
+  )
+  mistake(
+    section,
+    "delay or priority for a synchronous command",
+    fails(shipped({ priority: 1 })).pipe(within(Handler.layer(Handler.command(Ship, () => Effect.void))))
+  )
+  mistake(
+    section,
+    "a priority that is no whole number",
+    fails(shipped({ priority: Number.NaN })).pipe(within(Handler.layer(ship)))
+  )
+  mistake(
+    section,
+    "a list of no dead letters",
+    Effect.flatMap(DeadLetter.DeadLetter, (letters) => fails(letters.list({ limit: 0 }))).pipe(Effect.provide(Memory))
+  )
+  mistake(
+    section,
+    "a list of no waiting messages",
+    Effect.flatMap(MessageScheduler.MessageScheduler, (scheduler) => fails(scheduler.list({ limit: -1 }))).pipe(
+      Effect.provide(Memory)
+    )
+  )
+  mistake(
+    section,
+    "a test that lets all time pass",
+    fails(MessagingTest.advance(Number.POSITIVE_INFINITY)).pipe(Effect.provide(Memory))
+  )
+}

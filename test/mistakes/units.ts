@@ -1,0 +1,49 @@
+/**
+ * Handlers and units of work, in memory; those with SQL are in `database.ts`.
+ */
+import { Deduplication, Handler, SagaStore, UnitOfWork } from "@holdfast/core"
+import { Deferred, Effect, Fiber } from "effect"
+import { mistake } from "./page.ts"
+import { dies, fails, logs, Memory, ship, shipped, within } from "./shop.ts"
+
+const section = "Handlers and units of work"
+
+const row = { saga: "Fulfilment", id: "A1", version: 1, state: "{}", completed: false, timers: {} }
+
+export const units = (): void => {
+  mistake(
+    section,
+    "Deduplication.once outside of a unit",
+    Effect.flatMap(Deduplication.Deduplication, (deduplication) =>
+      dies(deduplication.once("1", 1_000, Effect.void, Effect.void))
+    ).pipe(Effect.provide(Memory))
+  )
+  mistake(
+    section,
+    "SagaStore.put outside of a unit",
+    Effect.flatMap(SagaStore.SagaStore, (store) => dies(store.put(row))).pipe(Effect.provide(Memory))
+  )
+  mistake(
+    section,
+    "a saga moved twice from one state",
+    Effect.flatMap(SagaStore.SagaStore, (store) =>
+      fails(UnitOfWork.run(Effect.zipRight(store.put(row), store.put(row))))
+    ).pipe(Effect.provide(Memory))
+  )
+  mistake(
+    section,
+    "an effect after the commit that fails",
+    logs("An effect", UnitOfWork.run(UnitOfWork.afterCommit(Effect.fail("away")))).pipe(Effect.provide(Memory))
+  )
+
+  mistake(
+    section,
+    "a fiber that sends after its handler",
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<void>()
+      const late = yield* UnitOfWork.run(Effect.forkDaemon(Effect.zipRight(Deferred.await(gate), shipped())))
+      yield* Deferred.succeed(gate, undefined)
+      return yield* dies(Fiber.join(late))
+    }).pipe(within(Handler.layer(ship)))
+  )
+}
