@@ -1,11 +1,13 @@
 /**
  * Holds the packages to what a user gets: builds and packs each, installs the tarballs into empty projects outside of the
- * repository by the lines of their READMEs, type-checks programs against them and runs these, on memory and on PostgreSQL.
+ * repository by the lines of their READMEs, type-checks programs against them and runs these, on memory and on PostgreSQL;
+ * then follows docs/first-steps.md with them.
  *
  *     node scripts/check-packages.mjs
  */
 import { spawnSync } from "node:child_process"
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -18,6 +20,7 @@ import {
 import { tmpdir } from "node:os"
 import { dirname, isAbsolute, join, posix, relative } from "node:path"
 import { fileURLToPath } from "node:url"
+import { followPage } from "./first-steps.mjs"
 import { filesIn, packagesIn, repository } from "./source.mjs"
 import { parseDiagnostics } from "./tsc.mjs"
 
@@ -228,6 +231,12 @@ console.log(await Effect.runPromise(program.pipe(Logger.withMinimumLogLevel(LogL
 `
 const postgresOutput = "confirmed A1 on PostgreSQL"
 
+const stopServer = `
+import { EmbeddedPostgres } from "@holdfast/embedded"
+import { Effect } from "effect"
+await Effect.runPromise(EmbeddedPostgres.stop())
+`
+
 const resolutions = {
   NodeNext: { module: "NodeNext", moduleResolution: "NodeNext" },
   Bundler: { module: "ESNext", moduleResolution: "Bundler" }
@@ -305,7 +314,7 @@ const outputFaults = (folder, file, expected) => {
 }
 
 /** Runs every check; `report` is told the name of each, its faults and notes. */
-const checkPackages = (folder, report) => {
+const checkPackages = async (folder, report) => {
   const packages = packagesIn(root).map((name) => ({
     folder: `packages/${name}`,
     ...readJson(root, "packages", name, "package.json")
@@ -314,14 +323,12 @@ const checkPackages = (folder, report) => {
   report("the packages build", faultsOf(built))
   if (!built.ok) return
 
-  const tarballs = new Map()
-  for (const { folder: at, name } of packages) {
-    const flags = ["--json", "--ignore-scripts", "--loglevel=error", "--pack-destination", folder]
-    tarballs.set(
-      name,
-      join(folder, Object.values(JSON.parse(must(run("npm", ["pack", ...flags], join(root, at)))))[0].filename)
-    )
-  }
+  const packed = join(folder, "packed")
+  mkdirSync(packed)
+  const flags = ["--json", "--ignore-scripts", "--loglevel=error", "--pack-destination", packed]
+  const names = packages.map((p) => p.name)
+  const made = JSON.parse(must(run("npm", ["pack", ...names.flatMap((name) => ["-w", name]), ...flags], root)))
+  const tarballs = new Map(Object.values(made).map(({ filename, name }) => [name, join(packed, filename)]))
   const versions = new Set(packages.map((p) => p.version))
   report("the packages have one version", versions.size === 1 ? [] : [[...versions].join(", ")])
 
@@ -395,13 +402,31 @@ const checkPackages = (folder, report) => {
     "a program with all packages runs on PostgreSQL",
     outputFaults(whole, "dist-NodeNext/postgres.js", postgresOutput)
   )
+  await checkFirstSteps(folder, names, report)
+}
+
+/** Follows docs/first-steps.md beside the packed packages, and stops its server if a fault has left one. */
+const checkFirstSteps = async (folder, names, report) => {
+  const pack = `npm pack ${names.map((name) => `-w ${name}`).join(" ")} --pack-destination ../packed`
+  const packing = ["npm ci", "npx tsc -b", "mkdir ../packed", pack]
+  const page = readFileSync(join(root, "docs/first-steps.md"), "utf8")
+  const begun = performance.now()
+  let failed = false
+  const shop = await followPage({ checkout: join(folder, "checkout"), packing, page }, (check, faults) => {
+    failed ||= faults.length > 0
+    report(`first steps: ${check}`, faults)
+  })
+  console.log(`     first steps took ${Math.round((performance.now() - begun) / 1000)} s`)
+  if (failed && existsSync(join(shop, "node_modules/@holdfast/embedded")))
+    run(process.execPath, ["--input-type=module", "-e", stopServer], shop)
 }
 
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "holdfast-packages-")))
+  chmodSync(folder, 0o711) // or root's servers, which run as another user, would keep their data elsewhere
   if (!relative(root, folder).startsWith("..")) throw new Error("the temp folder lies in the repository")
   try {
-    checkPackages(folder, (check, faults, notes = []) => {
+    await checkPackages(folder, (check, faults, notes = []) => {
       console.log(`${faults.length === 0 ? "ok  " : "FAIL"} ${check}`)
       for (const note of notes) console.log(`     note: ${note}`)
       for (const fault of faults) console.log(`     ${fault.replaceAll("\n", "\n     ")}`)
