@@ -31,6 +31,16 @@ export type TypeId = "~@holdfast/core/Channel"
  * A channel kept by the `MessageStore`: what is sent on it becomes visible if and only if the unit that sent it
  * commits. `store` is the kind of store that must keep it.
  *
+ * @example
+ * ```ts
+ * import { Channel } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Orders extends Channel.Tag<Orders>()("shop/Orders") {}
+ *
+ * const store = Effect.map(Orders, (channel) => (channel._tag === "Stored" ? channel.store : undefined))
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -47,6 +57,13 @@ export interface Stored {
  * in the database happen once. Dead letters of it that are replayed wait in the store, and its consumers take both.
  * Publishers must know its event handlers (`Handler.routes`): no subscriptions are kept for it.
  *
+ * @example
+ * ```ts
+ * import { Channel } from "@holdfast/core"
+ *
+ * const isDirect = (channel: Channel.Channel): channel is Channel.Direct => channel._tag === "Direct"
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -58,6 +75,19 @@ export interface Direct {
 }
 
 /**
+ * What a channel's service is: where its messages are kept.
+ *
+ * @example
+ * ```ts
+ * import { Channel } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Orders extends Channel.Tag<Orders>()("shop/Orders") {}
+ *
+ * const keeperOf = (channel: Channel.Channel) => (channel._tag === "Stored" ? channel.store : "a broker")
+ * const keeper = Effect.map(Orders, keeperOf)
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -65,6 +95,22 @@ export type Channel = Stored | Direct
 
 /**
  * What a broker implements. Leases, delays and redelivery are the broker's own.
+ *
+ * @example
+ * ```ts
+ * import { Channel } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * // sends, and never has anything to take
+ * const printer: Channel.Driver = {
+ *   send: (messages) => Effect.forEach(messages, ({ envelope }) => Effect.log(envelope.payload), { discard: true }),
+ *   claim: () => Effect.succeed([]),
+ *   renew: () => Effect.succeed([]),
+ *   acknowledge: () => Effect.void,
+ *   release: () => Effect.void,
+ *   wake: (atMost) => Effect.sleep(atMost)
+ * }
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -99,6 +145,16 @@ export interface Driver {
 /**
  * What happens to messages that cannot be handled.
  *
+ * @example
+ * ```ts
+ * import { Channel } from "@holdfast/core"
+ *
+ * class Orders extends Channel.Tag<Orders>()("shop/Orders", { maxBytes: 64 * 1024 }) {}
+ *
+ * const fits = (payload: string, policy: Channel.Policy) => new TextEncoder().encode(payload).length <= policy.maxBytes
+ * fits("{}", Orders.policy) // true
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -112,6 +168,17 @@ export interface Policy {
 
 /**
  * When a message is given up, and what then.
+ *
+ * @example
+ * ```ts
+ * import { Channel } from "@holdfast/core"
+ *
+ * class Prices extends Channel.Tag<Prices>()("shop/Prices", { deadLetter: { onGivenUp: "Discard" } }) {}
+ *
+ * const policy: Channel.DeadLetterPolicy = Prices.policy.deadLetter
+ * policy.onGivenUp // "Discard"
+ * policy.afterCrashes // 5
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -127,6 +194,16 @@ export interface DeadLetterPolicy {
 
 /**
  * The class of a channel. `M` is the union of message classes it carries.
+ *
+ * @example
+ * ```ts
+ * import { Channel, type Message } from "@holdfast/core"
+ *
+ * class Orders extends Channel.Tag<Orders>()("shop/Orders", { name: "orders" }) {}
+ *
+ * const nameOf = (channel: Channel.TagClass<any, string, Message.AnyClass>) => channel.channelName
+ * nameOf(Orders) // "orders"
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -144,6 +221,16 @@ export interface TagClass<Self, Name extends string, out M extends Message.AnyCl
 
 /**
  * The shape by which a requirement is known to be a channel.
+ *
+ * @example
+ * ```ts
+ * import { Channel } from "@holdfast/core"
+ *
+ * class Orders extends Channel.Tag<Orders>()("shop/Orders") {}
+ * class Mailer {}
+ *
+ * type Channels = Extract<Orders | Mailer, Channel.Shape> // Orders
+ * ```
  *
  * @since 0.1.0
  * @category type-level

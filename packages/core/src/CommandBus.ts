@@ -22,6 +22,17 @@ import { MessagingError } from "./MessagingError.ts"
 /**
  * The command bus.
  *
+ * @example
+ * ```ts
+ * import { CommandBus, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Ship extends Message.Command<Ship>()("Ship") {}
+ *
+ * // like CommandBus.send, but the types do not ask for a handler: without one it dies
+ * const ship = Effect.flatMap(CommandBus.CommandBus, (bus) => bus.send(new Ship()))
+ * ```
+ *
  * @since 0.1.0
  * @category context
  */
@@ -36,6 +47,15 @@ export class CommandBus extends Context.Tag("@holdfast/core/CommandBus")<
 >() {}
 
 /**
+ * How a command is sent.
+ *
+ * @example
+ * ```ts
+ * import { CommandBus } from "@holdfast/core"
+ *
+ * const nightly: CommandBus.SendOptions = { delay: "8 hours", priority: -1, headers: { tenant: "acme" } }
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */

@@ -21,6 +21,16 @@ import { MessagingError } from "./MessagingError.ts"
 /**
  * How a consumer runs.
  *
+ * @example
+ * ```ts
+ * import { Channel, Consumer } from "@holdfast/core"
+ *
+ * class Orders extends Channel.Tag<Orders>()("shop/Orders") {}
+ *
+ * const patient: Consumer.Options = { concurrency: 10, lease: "30 seconds", drainTimeout: "1 minute" }
+ * const OrdersConsumer = Consumer.layer(Orders, patient)
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */

@@ -15,6 +15,17 @@ import { UnitOfWork } from "./UnitOfWork.ts"
 /**
  * What `Handler.deduplicate` needs.
  *
+ * @example
+ * ```ts
+ * import { Deduplication } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * // inside a handler
+ * const book = Effect.flatMap(Deduplication.Deduplication, (deduplication) =>
+ *   deduplication.once("payment-17", 86_400_000, Effect.log("booked"), Effect.log("booked before"))
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category context
  */

@@ -9,6 +9,13 @@ import * as Effect from "effect/Effect"
 /**
  * One try that did not succeed: when, by the store's clock in milliseconds, and why.
  *
+ * @example
+ * ```ts
+ * import type { Envelope } from "@holdfast/core"
+ *
+ * const describe = ({ at, error }: Envelope.Failure) => `${new Date(at).toISOString()} ${error}`
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -19,6 +26,19 @@ export interface Failure {
 
 /**
  * What is known of a message besides its payload.
+ *
+ * @example
+ * ```ts
+ * import { Handler, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ *
+ * const onTick = Handler.event(Tick, {
+ *   name: "OnTick",
+ *   handle: (_tick, envelope) => Effect.log(`${envelope.id}, attempt ${envelope.attempt}`)
+ * })
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -38,6 +58,18 @@ export interface Metadata {
 
 /**
  * A message as a channel carries it and a store keeps it.
+ *
+ * @example
+ * ```ts
+ * import { DeadLetter } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const payloads = Effect.gen(function* () {
+ *   const deadLetters = yield* DeadLetter.DeadLetter
+ *   const letters = yield* deadLetters.list()
+ *   return letters.map(({ envelope }) => JSON.parse(envelope.payload))
+ * })
+ * ```
  *
  * @since 0.1.0
  * @category models

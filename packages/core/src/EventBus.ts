@@ -19,6 +19,16 @@ import { UnitOfWork } from "./UnitOfWork.ts"
 /**
  * The event bus.
  *
+ * @example
+ * ```ts
+ * import { EventBus, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ *
+ * const tick = Effect.flatMap(EventBus.EventBus, (bus) => bus.publish(new Tick()))
+ * ```
+ *
  * @since 0.1.0
  * @category context
  */
@@ -33,6 +43,18 @@ export class EventBus extends Context.Tag("@holdfast/core/EventBus")<
 >() {}
 
 /**
+ * How an event is published.
+ *
+ * @example
+ * ```ts
+ * import { EventBus, Message } from "@holdfast/core"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ *
+ * const later: EventBus.PublishOptions = { delay: "10 minutes", headers: { tenant: "acme" } }
+ * const tick = EventBus.publish(new Tick(), later)
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */

@@ -40,6 +40,17 @@ export type TypeId = "~@holdfast/core/Handler"
  * Whether the sender waits for the handler, or the message travels a channel. `Timed` is a saga with timeouts that has
  * no channel yet.
  *
+ * @example
+ * ```ts
+ * import { Handler, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ *
+ * const onTick = Handler.event(Tick, { name: "OnTick", handle: () => Effect.void })
+ * const mode: Handler.Mode = onTick.mode // "Synchronous"
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -47,6 +58,20 @@ export type Mode = "Synchronous" | "Asynchronous" | "Timed"
 
 /**
  * A handler of the messages `M`, which may fail with `E` and requires `R`.
+ *
+ * @example
+ * ```ts
+ * import { Handler, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ *
+ * const onTick: Handler.Handler<typeof Tick, "busy"> = Handler.event(Tick, {
+ *   name: "OnTick",
+ *   handle: () => Effect.fail("busy")
+ * })
+ * onTick.name // "OnTick"
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -68,6 +93,17 @@ export interface Handler<
 
 /**
  * What combinators have said of a handler.
+ *
+ * @example
+ * ```ts
+ * import { Handler, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ *
+ * const onTick = Handler.event(Tick, { name: "OnTick", handle: () => Effect.void })
+ * onTick.options.retryInPlace // undefined: no combinator has said anything yet
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -92,6 +128,17 @@ export interface Options {
 /**
  * Any handler.
  *
+ * @example
+ * ```ts
+ * import { Handler, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ *
+ * const namesOf = (handlers: ReadonlyArray<Handler.Any>) => handlers.map((handler) => handler.name)
+ * namesOf([Handler.event(Tick, { name: "OnTick", handle: () => Effect.void })]) // ["OnTick"]
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -100,6 +147,17 @@ export interface Any extends Handler<any, any, any, any> {}
 /**
  * Stands in the requirements of whoever sends a command or asks a query, and is provided by the layer of the handler:
  * without a handler it does not compile.
+ *
+ * @example
+ * ```ts
+ * import { CommandBus, type Handler, Message, type MessagingError } from "@holdfast/core"
+ * import type { Effect } from "effect"
+ *
+ * class Ship extends Message.Command<Ship>()("Ship") {}
+ *
+ * const ship: Effect.Effect<void, MessagingError.MessagingError, CommandBus.CommandBus | Handler.Handles<"Ship">> =
+ *   CommandBus.send(new Ship())
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -113,6 +171,19 @@ export interface Handles<in out Tag extends string> {
  * Stands in the requirements of a channel's consumer, and is provided by the layer of the handlers on that channel: no
  * message is taken before its handlers exist.
  *
+ * @example
+ * ```ts
+ * import { Channel, Handler, Message } from "@holdfast/core"
+ * import { Effect, type Layer } from "effect"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ * class Ticks extends Channel.Tag<Ticks>()("Ticks", { messages: [Tick] }) {}
+ *
+ * const onTick = Handler.event(Tick, { name: "OnTick", handle: () => Effect.void }).pipe(Handler.asynchronous(Ticks))
+ * const HandlersLive = Handler.layer(onTick)
+ * type Provided = Layer.Layer.Success<typeof HandlersLive> // Handler.HandledOn<Ticks>
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -123,6 +194,17 @@ export interface HandledOn<in out C> {
 
 /**
  * What the layer of a handler provides.
+ *
+ * @example
+ * ```ts
+ * import { Handler, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Ship extends Message.Command<Ship>()("Ship") {}
+ *
+ * const ship = Handler.command(Ship, () => Effect.void)
+ * type Provided = Handler.Provides<typeof ship> // Handler.Handles<"Ship">
+ * ```
  *
  * @since 0.1.0
  * @category type-level
@@ -137,6 +219,18 @@ export type Provides<H> =
 /**
  * What the routing of a handler provides.
  *
+ * @example
+ * ```ts
+ * import { Channel, Handler, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Ship extends Message.Command<Ship>()("Ship") {}
+ * class Shipping extends Channel.Tag<Shipping>()("Shipping", { messages: [Ship] }) {}
+ *
+ * const ship = Handler.command(Ship, () => Effect.void).pipe(Handler.asynchronous(Shipping))
+ * type Routed = Handler.Routes<typeof ship> // Handler.Handles<"Ship">
+ * ```
+ *
  * @since 0.1.0
  * @category type-level
  */
@@ -150,6 +244,19 @@ export type Routes<H> =
 /**
  * What the runtime itself gives to each handler.
  *
+ * @example
+ * ```ts
+ * import { Envelope, Handler, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Ship extends Message.Command<Ship>()("Ship") {}
+ *
+ * const ship = Handler.command(Ship, () =>
+ *   Effect.flatMap(Envelope.CurrentEnvelope, (envelope) => Effect.log(envelope.id))
+ * )
+ * type Left = Handler.Requires<typeof ship> // never: CurrentEnvelope is given
+ * ```
+ *
  * @since 0.1.0
  * @category type-level
  */
@@ -157,6 +264,18 @@ export type Given = CurrentEnvelope | CurrentEndpoint | UnitOfWork | Scope.Scope
 
 /**
  * What the layer of a handler requires.
+ *
+ * @example
+ * ```ts
+ * import { Handler, Message } from "@holdfast/core"
+ * import { Context, Effect } from "effect"
+ *
+ * class Ship extends Message.Command<Ship>()("Ship") {}
+ * class Carrier extends Context.Tag("Carrier")<Carrier, { readonly collect: Effect.Effect<void> }>() {}
+ *
+ * const ship = Handler.command(Ship, () => Effect.flatMap(Carrier, (carrier) => carrier.collect))
+ * type Required = Handler.Requires<typeof ship> // Carrier
+ * ```
  *
  * @since 0.1.0
  * @category type-level

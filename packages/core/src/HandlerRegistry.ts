@@ -17,6 +17,17 @@ import type { Due } from "./MessageStore.ts"
 /**
  * How an endpoint is reached through a channel.
  *
+ * @example
+ * ```ts
+ * import { HandlerRegistry } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const channelOf = (route: HandlerRegistry.Route) => route.channel.name
+ * const channels = Effect.map(HandlerRegistry.HandlerRegistry, (registry) =>
+ *   registry.all().flatMap(({ route }) => (route === undefined ? [] : [channelOf(route)]))
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -37,6 +48,16 @@ export interface Route {
 
 /**
  * A handler with everything it needs already provided; or, with `local` false, only its routing.
+ *
+ * @example
+ * ```ts
+ * import { HandlerRegistry } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const describe = (entry: HandlerRegistry.Entry) =>
+ *   `${entry.name} handles ${entry.messages.map((message) => message._tag).join(", ")}`
+ * const descriptions = Effect.map(HandlerRegistry.HandlerRegistry, (registry) => registry.all().map(describe))
+ * ```
  *
  * @since 0.1.0
  * @category models

@@ -8,6 +8,17 @@ import type { Metadata } from "./Envelope.ts"
 /**
  * Header names and their values. All are strings, so that every broker can carry them.
  *
+ * @example
+ * ```ts
+ * import { Envelope, type Headers } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const headers: Effect.Effect<Headers.Headers, never, Envelope.CurrentEnvelope> = Effect.map(
+ *   Envelope.CurrentEnvelope,
+ *   (envelope) => envelope.headers
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -15,6 +26,16 @@ export type Headers = Readonly<Record<string, string>>
 
 /**
  * Headers a sender may add. Those that say how the message came to be are the runtime's own.
+ *
+ * @example
+ * ```ts
+ * import { EventBus, type Headers, Message } from "@holdfast/core"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ *
+ * const headers: Headers.UserHeaders = { tenant: "acme", source: "import" }
+ * const tick = EventBus.publish(new Tick(), { headers })
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -31,6 +52,14 @@ export type UserHeaders = Headers & {
 /**
  * Identity of the whole conversation: the id of its first message, unless that one's sender chose another.
  *
+ * @example
+ * ```ts
+ * import { Envelope, Headers } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const conversation = Effect.map(Envelope.CurrentEnvelope, ({ headers }) => headers[Headers.correlationId])
+ * ```
+ *
  * @since 0.1.0
  * @category names
  */
@@ -38,6 +67,14 @@ export const correlationId = "correlationId"
 
 /**
  * The id of the message that was being handled when this one was made.
+ *
+ * @example
+ * ```ts
+ * import { Envelope, Headers } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const causedBy = Effect.map(Envelope.CurrentEnvelope, ({ headers }) => headers[Headers.causationId])
+ * ```
  *
  * @since 0.1.0
  * @category names
@@ -47,6 +84,16 @@ export const causationId = "causationId"
 /**
  * When the message was made, in milliseconds since 1970 by its sender's clock.
  *
+ * @example
+ * ```ts
+ * import { Envelope, Headers } from "@holdfast/core"
+ * import { DateTime, Effect } from "effect"
+ *
+ * const madeAt = Effect.map(Envelope.CurrentEnvelope, ({ headers }) =>
+ *   DateTime.make(Number(headers[Headers.timestamp]))
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category names
  */
@@ -54,6 +101,15 @@ export const timestamp = "timestamp"
 
 /**
  * Whose data the message is about. Passes to every message it causes.
+ *
+ * @example
+ * ```ts
+ * import { EventBus, Headers, Message } from "@holdfast/core"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ *
+ * const tick = EventBus.publish(new Tick(), { headers: { [Headers.tenant]: "acme" } })
+ * ```
  *
  * @since 0.1.0
  * @category names
@@ -63,6 +119,14 @@ export const tenant = "tenant"
 /**
  * W3C trace context of the span that sent the message.
  *
+ * @example
+ * ```ts
+ * import { Envelope, Headers } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const traceId = Effect.map(Envelope.CurrentEnvelope, ({ headers }) => headers[Headers.traceparent]?.split("-")[1])
+ * ```
+ *
  * @since 0.1.0
  * @category names
  */
@@ -70,6 +134,14 @@ export const traceparent = "traceparent"
 
 /**
  * Set on a message that came back from the dead letters: when, in milliseconds.
+ *
+ * @example
+ * ```ts
+ * import { Envelope, Headers } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const isReplay = Effect.map(Envelope.CurrentEnvelope, ({ headers }) => headers[Headers.replayedAt] !== undefined)
+ * ```
  *
  * @since 0.1.0
  * @category names

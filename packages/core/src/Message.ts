@@ -28,6 +28,15 @@ export type TypeId = "~@holdfast/core/Message"
 /**
  * What a message asks of the system: a command wants one thing done, a query wants an answer, an event states a fact.
  *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ *
+ * class Ship extends Message.Command<Ship>()("Ship") {}
+ *
+ * const kind: Message.Kind = Ship.kind // "Command"
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -35,6 +44,19 @@ export type Kind = "Command" | "Query" | "Event"
 
 /**
  * A message instance. `A` and `E` are what handling it may yield; `R` is what its schema needs to be encoded.
+ *
+ * @example
+ * ```ts
+ * import { CommandBus, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Ship extends Message.Command<Ship>()("Ship") {}
+ *
+ * // any command that answers nothing and declares no error
+ * const sendAll = (commands: ReadonlyArray<Message.Message<"Command", "Ship" | "Pack", void, never>>) =>
+ *   Effect.forEach(commands, (command) => CommandBus.send(command))
+ * sendAll([new Ship()])
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -52,6 +74,13 @@ export interface Message<out K extends Kind, out Tag extends string, out A, out 
 /**
  * Any message instance.
  *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ *
+ * const describe = (message: Message.Any) => `${message[Message.TypeId].kind} ${message._tag}`
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -60,6 +89,16 @@ export interface Any extends Message<Kind, string, any, any, any> {}
 /**
  * What handling the message answers.
  *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * class GetTotal extends Message.Query<GetTotal>()("GetTotal", { success: Schema.Number }) {}
+ *
+ * const total: Message.Success<GetTotal> = 30 // number
+ * ```
+ *
  * @since 0.1.0
  * @category type-level
  */
@@ -67,6 +106,17 @@ export type Success<M> = M extends Message<infer _K, infer _Tag, infer A, infer 
 
 /**
  * The errors the message declares.
+ *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * class OutOfStock extends Schema.TaggedError<OutOfStock>()("OutOfStock", {}) {}
+ * class PlaceOrder extends Message.Command<PlaceOrder>()("PlaceOrder", { error: OutOfStock }) {}
+ *
+ * const refusal: Message.Error<PlaceOrder> = new OutOfStock() // OutOfStock
+ * ```
  *
  * @since 0.1.0
  * @category type-level
@@ -107,6 +157,19 @@ export interface Upcasters<Payload extends Schema.Struct.Fields> {
 /**
  * The class of a message: its `Schema`, its tag, the schemas of its reply, and its payload as an untagged struct.
  *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * class Ship extends Message.Command<Ship>()("Ship", { payload: { orderId: Schema.String } }) {}
+ *
+ * Ship.kind // "Command"
+ * Ship._tag // "Ship"
+ * Schema.decodeUnknownSync(Ship)({ _tag: "Ship", orderId: "A1" }) // a Ship
+ * Schema.decodeUnknownSync(Ship.payload)({ orderId: "A1" }) // { orderId: "A1" }
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -141,6 +204,17 @@ export interface Class<
 /**
  * Any message class.
  *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ *
+ * class Ship extends Message.Command<Ship>()("Ship") {}
+ * class Shipped extends Message.Event<Shipped>()("Shipped") {}
+ *
+ * const tagsOf = (classes: ReadonlyArray<Message.AnyClass>) => classes.map((each) => each._tag)
+ * tagsOf([Ship, Shipped]) // ["Ship", "Shipped"]
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -161,6 +235,15 @@ export interface AnyClass extends Schema.Schema.Any {
 /**
  * Any command class.
  *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ *
+ * class Ship extends Message.Command<Ship>()("Ship") {}
+ *
+ * const commands: ReadonlyArray<Message.AnyCommand> = [Ship]
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -171,6 +254,16 @@ export interface AnyCommand extends AnyClass {
 /**
  * Any query class.
  *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * class GetTotal extends Message.Query<GetTotal>()("GetTotal", { success: Schema.Number }) {}
+ *
+ * const queries: ReadonlyArray<Message.AnyQuery> = [GetTotal]
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -180,6 +273,15 @@ export interface AnyQuery extends AnyClass {
 
 /**
  * Any event class.
+ *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ *
+ * class Shipped extends Message.Event<Shipped>()("Shipped") {}
+ *
+ * const events: ReadonlyArray<Message.AnyEvent> = [Shipped]
+ * ```
  *
  * @since 0.1.0
  * @category models

@@ -16,6 +16,15 @@ import type { MessagingError } from "./MessagingError.ts"
 /**
  * When: after a duration, or at an instant. What lies in the past is due at once.
  *
+ * @example
+ * ```ts
+ * import type { MessageScheduler } from "@holdfast/core"
+ * import { DateTime } from "effect"
+ *
+ * const inAWhile: MessageScheduler.When = "10 minutes"
+ * const atNewYear: MessageScheduler.When = DateTime.unsafeMake("2030-01-01T00:00:00Z")
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */

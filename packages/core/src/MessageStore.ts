@@ -19,6 +19,14 @@ import type { MessagingError } from "./MessagingError.ts"
  * When a message becomes available: after a while, or at an instant (milliseconds since 1970), both by the store's
  * clock.
  *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * const inAMinute: MessageStore.Due = { _tag: "After", millis: 60_000 }
+ * const atNewYear: MessageStore.Due = { _tag: "At", epochMillis: Date.UTC(2030, 0, 1) }
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -28,6 +36,18 @@ export type Due =
 
 /**
  * A timer's name. Arming a timer again replaces it; `owner` groups the timers that end together.
+ *
+ * @example
+ * ```ts
+ * import { MessageScheduler, type MessageStore } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const isPayment = (timer: MessageStore.Timer | undefined) => timer?.name === "payment"
+ * const payments = Effect.gen(function* () {
+ *   const scheduler = yield* MessageScheduler.MessageScheduler
+ *   return (yield* scheduler.list()).filter(({ timer }) => isPayment(timer))
+ * })
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -40,6 +60,15 @@ export interface Timer {
 /**
  * A consumer's claim on one message: `token` is the fence, and rises with every claim.
  *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * // a claim that came later has the higher token
+ * const isNewer = (a: MessageStore.Lease, b: MessageStore.Lease) =>
+ *   a.channel === b.channel && a.key === b.key && BigInt(a.token) > BigInt(b.token)
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -51,6 +80,13 @@ export interface Lease {
 
 /**
  * A claimed message. `claimedAt` and `dueAt` are by the store's clock.
+ *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * const waited = ({ availableAt, claimedAt }: MessageStore.Delivery) => claimedAt - availableAt // in milliseconds
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -75,6 +111,13 @@ export interface Delivery {
  * - `Crashed`: its consumers were lost too often. - `UnknownEndpoint`: nobody in this system handles it any more.
  * - `UnknownVersion`: nobody in this system knows so new a version of it.
  *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * const needsNewCode = (reason: MessageStore.ParkReason) => reason === "Defect" || reason === "Undecodable"
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -83,6 +126,14 @@ export type ParkReason = "Exhausted" | "Defect" | "Undecodable" | "Crashed" | "U
 /**
  * What a unit of work writes.
  *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * const channelsOf = (writes: ReadonlyArray<MessageStore.Write>) =>
+ *   writes.flatMap((write) => (write._tag === "Send" ? [write.channel] : []))
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -90,6 +141,13 @@ export type Write = Send | Publish | CancelTimer | Acknowledge | Retry | Park | 
 
 /**
  * Puts a message on a stored channel; later when `due` says so, replacing an armed `timer` of that name.
+ *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * const isDelayed = (write: MessageStore.Send) => write.due !== undefined
+ * ```
  *
  * @since 0.1.0
  * @category writes
@@ -107,6 +165,16 @@ export interface Send {
  * Puts a copy of an event on the channel of every persisted subscription, except for the endpoints already served.
  * Without a `due` of the publisher's, the copies are `undelayed`: their handlers' own delays are still to be applied.
  *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * const copiesOf = (write: MessageStore.Publish, subscriptions: ReadonlyArray<MessageStore.Subscription>) =>
+ *   subscriptions
+ *     .filter(({ endpoint, tag }) => tag === write.envelope.tag && !write.except.includes(endpoint))
+ *     .map(({ channel, endpoint }) => ({ channel, envelope: { ...write.envelope, endpoint } }))
+ * ```
+ *
  * @since 0.1.0
  * @category writes
  */
@@ -121,6 +189,14 @@ export interface Publish {
 /**
  * Disarms one timer, or without a name all of its owner's.
  *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * const cancels = (write: MessageStore.CancelTimer, timer: MessageStore.Timer) =>
+ *   timer.owner === write.owner && (write.name === undefined || timer.name === write.name)
+ * ```
+ *
  * @since 0.1.0
  * @category writes
  */
@@ -133,6 +209,13 @@ export interface CancelTimer {
 /**
  * Removes a handled message. Fails the unit when the lease was lost.
  *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * const handled = ({ lease }: MessageStore.Delivery): MessageStore.Acknowledge => ({ _tag: "Acknowledge", lease })
+ * ```
+ *
  * @since 0.1.0
  * @category writes
  */
@@ -143,6 +226,13 @@ export interface Acknowledge {
 
 /**
  * Takes a message out of the ready ones until it is due again, with the history of its failures.
+ *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * const lastError = (write: MessageStore.Retry) => write.failures.at(-1)?.error
+ * ```
  *
  * @since 0.1.0
  * @category writes
@@ -156,6 +246,13 @@ export interface Retry {
 
 /**
  * Moves a message to the dead letters. Without a lease (a broker's message) the envelope itself is stored.
+ *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * const describe = (write: MessageStore.Park) => `${write.envelope.tag} is given up (${write.reason}): ${write.error}`
+ * ```
  *
  * @since 0.1.0
  * @category writes
@@ -172,6 +269,14 @@ export interface Park {
 
 /**
  * A saga's state. `version` is the one now written; the unit fails when the stored one is not `version - 1`.
+ *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * const follows = (write: MessageStore.SagaPut, stored: MessageStore.SagaRow | undefined) =>
+ *   write.version === (stored?.version ?? 0) + 1
+ * ```
  *
  * @since 0.1.0
  * @category writes
@@ -190,6 +295,13 @@ export interface SagaPut {
 /**
  * Remembers a key for a while. The unit fails when it is remembered already.
  *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * const forgetAt = (write: MessageStore.Deduplicate, now: number) => now + write.windowMillis
+ * ```
+ *
  * @since 0.1.0
  * @category writes
  */
@@ -201,6 +313,13 @@ export interface Deduplicate {
 
 /**
  * Stores the answer of an idempotent send. The unit fails when the key's claim was lost.
+ *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * const mayComplete = (write: MessageStore.CompleteKey, claimedWith: string | undefined) => write.token === claimedWith
+ * ```
  *
  * @since 0.1.0
  * @category writes
@@ -215,6 +334,18 @@ export interface CompleteKey {
 
 /**
  * A stored saga.
+ *
+ * @example
+ * ```ts
+ * import { MessageStore } from "@holdfast/core"
+ * import { Effect, Option } from "effect"
+ *
+ * const isOver = (id: string) =>
+ *   Effect.gen(function* () {
+ *     const store = yield* MessageStore.MessageStore
+ *     return Option.exists(yield* store.loadSaga("Fulfilment", id), (row) => row.completed)
+ *   })
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -231,6 +362,17 @@ export interface SagaRow {
 /**
  * A message that waits for its time.
  *
+ * @example
+ * ```ts
+ * import { MessageScheduler, type MessageStore } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const describe = ({ dueAt, envelope }: MessageStore.Scheduled) => `${envelope.tag} at ${new Date(dueAt).toJSON()}`
+ * const waiting = Effect.flatMap(MessageScheduler.MessageScheduler, (scheduler) =>
+ *   Effect.map(scheduler.list(), (all) => all.map(describe))
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -245,6 +387,14 @@ export interface Scheduled {
 
 /**
  * A message that was given up, as it was.
+ *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * const describe = ({ envelope, error, reason }: MessageStore.DeadLetterRow) =>
+ *   `${envelope.tag} of ${envelope.endpoint} (${reason}) after ${envelope.failures.length} failures: ${error}`
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -261,6 +411,15 @@ export interface DeadLetterRow {
 
 /**
  * Says which messages are meant; what is left out matches all.
+ *
+ * @example
+ * ```ts
+ * import { DeadLetter, type MessageStore } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const mails: MessageStore.Filter = { endpoint: "SendConfirmation", limit: 1_000 }
+ * const count = Effect.flatMap(DeadLetter.DeadLetter, (deadLetters) => deadLetters.count(mails))
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -279,6 +438,15 @@ export interface Filter {
 /**
  * That an endpoint on a channel wants an event.
  *
+ * @example
+ * ```ts
+ * import { MessageStore } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const audit: MessageStore.Subscription = { tag: "OrderPlaced", endpoint: "Audit", channel: "shop/Audit" }
+ * const subscribed = Effect.flatMap(MessageStore.MessageStore, (store) => store.subscribe([audit]))
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -291,6 +459,13 @@ export interface Subscription {
 /**
  * What claiming an idempotency key gives: the right to do it, or what was answered before.
  *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * const answerOf = (claim: MessageStore.KeyClaim) => (claim._tag === "Completed" ? claim.result : undefined)
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -300,6 +475,18 @@ export type KeyClaim =
 
 /**
  * One scope's share of a unit's transaction. Nothing is sent to the database before the scope's first statement.
+ *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * // runs the effect, and undoes its SQL
+ * const rehearse = <A, E>(scope: MessageStore.TransactionScope, effect: Effect.Effect<A, E>) => {
+ *   const inner = scope.nested()
+ *   return effect.pipe(Effect.mapInputContext(inner.provide), Effect.ensuring(inner.close(false)))
+ * }
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -317,6 +504,20 @@ export interface TransactionScope {
 
 /**
  * A unit's lazy transaction.
+ *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * // runs the effect in a unit that writes nothing
+ * const rehearse = <A, E>(store: MessageStore.Encoded, effect: Effect.Effect<A, E>) =>
+ *   Effect.acquireUseRelease(
+ *     store.begin,
+ *     (transaction: MessageStore.Transaction) => Effect.mapInputContext(effect, transaction.root.provide),
+ *     (transaction) => Effect.zipRight(transaction.finish, transaction.rollback)
+ *   )
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -338,6 +539,15 @@ export interface Transaction {
 
 /**
  * What a database implements.
+ *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const backlog = (store: MessageStore.Encoded, channels: ReadonlyArray<string>) =>
+ *   Effect.reduce(channels, 0, (sum, channel) => Effect.map(store.depth(channel), ({ ready }) => sum + ready))
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -444,6 +654,14 @@ export interface Encoded {
 
 /**
  * The service.
+ *
+ * @example
+ * ```ts
+ * import { MessageStore } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const depth = Effect.flatMap(MessageStore.MessageStore, (store) => store.depth("shop/Orders"))
+ * ```
  *
  * @since 0.1.0
  * @category context

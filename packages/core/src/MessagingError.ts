@@ -20,6 +20,20 @@ import * as Schema from "effect/Schema"
  * - `UnitAborted`: an earlier SQL error, caught by the handler, had already aborted its transaction; `cause` is that
  *   first error. Nothing was written.
  *
+ * @example
+ * ```ts
+ * import { CommandBus, Message, type MessagingError } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Ship extends Message.Command<Ship>()("Ship") {}
+ *
+ * const statusOf = (reason: MessagingError.Reason) => (reason === "TooLarge" || reason === "Rejected" ? 400 : 503)
+ * const status = CommandBus.send(new Ship()).pipe(
+ *   Effect.as(204),
+ *   Effect.catchTag("MessagingError", (error) => Effect.succeed(statusOf(error.reason)))
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */

@@ -29,6 +29,15 @@ import * as SagaStore from "./SagaStore.ts"
 /**
  * One thing that happened. What a unit of work sent is logged once it has committed.
  *
+ * @example
+ * ```ts
+ * import { MessagingTest } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const describe = (entry: MessagingTest.Entry) => `${entry._tag} ${entry.envelope.tag}`
+ * const story = Effect.map(MessagingTest.log, (entries) => entries.map(describe)) // ["Published Tick", "Sent Tick", …]
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -36,6 +45,14 @@ export type Entry = Observation
 
 /**
  * What happened so far, in order.
+ *
+ * @example
+ * ```ts
+ * import { MessagingTest } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const forgetSetUp = Effect.map(MessagingTest.MessageLog, (log) => log.clear())
+ * ```
  *
  * @since 0.1.0
  * @category context
@@ -50,6 +67,16 @@ export class MessageLog extends Context.Tag("@holdfast/core/MessagingTest/Messag
 
 /**
  * What `MessagingTest.layer` provides.
+ *
+ * @example
+ * ```ts
+ * import { type MessageStore, MessagingTest } from "@holdfast/core"
+ * import type { Layer } from "effect"
+ *
+ * // a layer of your own for tests, such as one on a test database
+ * type TestLayer = Layer.Layer<MessagingTest.Messaging | MessageStore.MessageStore>
+ * const inMemory: TestLayer = MessagingTest.layer
+ * ```
  *
  * @since 0.1.0
  * @category models

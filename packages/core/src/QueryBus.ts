@@ -16,6 +16,17 @@ import type { MessagingError } from "./MessagingError.ts"
 /**
  * The query bus.
  *
+ * @example
+ * ```ts
+ * import { Message, QueryBus } from "@holdfast/core"
+ * import { Effect, Schema } from "effect"
+ *
+ * class CountOrders extends Message.Query<CountOrders>()("CountOrders", { success: Schema.Number }) {}
+ *
+ * // like QueryBus.ask, but the types do not ask for a handler: without one it dies
+ * const count = Effect.flatMap(QueryBus.QueryBus, (bus) => bus.ask(new CountOrders()))
+ * ```
+ *
  * @since 0.1.0
  * @category context
  */
@@ -30,6 +41,19 @@ export class QueryBus extends Context.Tag("@holdfast/core/QueryBus")<
 >() {}
 
 /**
+ * How a query is asked.
+ *
+ * @example
+ * ```ts
+ * import { Message, QueryBus } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * class CountOrders extends Message.Query<CountOrders>()("CountOrders", { success: Schema.Number }) {}
+ *
+ * const forAcme: QueryBus.AskOptions = { headers: { tenant: "acme" } }
+ * const count = QueryBus.ask(new CountOrders(), forAcme)
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */

@@ -32,6 +32,18 @@ export type TypeId = "~@holdfast/core/Saga"
 /**
  * A saga named `Name` that remembers `State`. Each instance has an identifier; a message finds its instance by it.
  *
+ * @example
+ * ```ts
+ * import { Saga, type SagaStore } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * const State = Schema.Struct({ orderId: Schema.String })
+ *
+ * const shipping: Saga.Saga<"Shipping", typeof State, never, never, SagaStore.SagaStore> = Saga.make("Shipping", {
+ *   state: State
+ * })
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -53,6 +65,14 @@ export interface Saga<
 /**
  * What a transition returns to end the saga. The last state is kept, and later messages are ignored.
  *
+ * @example
+ * ```ts
+ * import { Saga } from "@holdfast/core"
+ *
+ * const done: Saga.Complete<{ readonly orderId: string }> = Saga.complete({ orderId: "A1" })
+ * done.state // { orderId: "A1" }
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -64,6 +84,17 @@ export interface Complete<out State> {
 /**
  * Which instance a message is for. Without one the message cannot be handled and becomes a dead letter.
  *
+ * @example
+ * ```ts
+ * import { Headers, Message, type Saga } from "@holdfast/core"
+ * import { Option, Schema } from "effect"
+ *
+ * class Paid extends Message.Event<Paid>()("Paid", { payload: { orderId: Schema.String } }) {}
+ *
+ * const byOrder: Saga.Identify<typeof Paid> = (paid) => paid.orderId
+ * const byTenant: Saga.Identify<typeof Paid> = (_paid, headers) => Option.fromNullable(headers[Headers.tenant])
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -74,6 +105,17 @@ export type Identify<C extends Message.AnyClass> = (
 
 /**
  * The instance a transition runs for: what `arm` and `cancel` need. Provided to transitions only.
+ *
+ * @example
+ * ```ts
+ * import { Saga } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const remindTwice: Effect.Effect<void, never, Saga.CurrentSaga> = Effect.zipRight(
+ *   Saga.arm("reminder", "1 day"),
+ *   Saga.arm("last reminder", "3 days")
+ * )
+ * ```
  *
  * @since 0.1.0
  * @category context
@@ -317,6 +359,18 @@ export const onTimeout: {
 /**
  * Messages that may move a saga: events, and commands that answer nothing.
  *
+ * @example
+ * ```ts
+ * import { Message, type Saga } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * class Paid extends Message.Event<Paid>()("Paid") {}
+ * class GetTotal extends Message.Query<GetTotal>()("GetTotal", { success: Schema.Number }) {}
+ *
+ * type Accepted = Saga.Moves<typeof Paid> // unknown
+ * type Refused = Saga.Moves<typeof GetTotal> // "GetTotal is a query, which changes nothing, so …"
+ * ```
+ *
  * @since 0.1.0
  * @category type-level
  */
@@ -361,6 +415,13 @@ export const cancel = (name: string): Effect.Effect<void, never, CurrentSaga> =>
 
 /**
  * An instance as it is stored.
+ *
+ * @example
+ * ```ts
+ * import type { Saga } from "@holdfast/core"
+ *
+ * const isWaiting = (instance: Saga.Instance<unknown>) => !instance.completed && instance.timeouts.includes("payment")
+ * ```
  *
  * @since 0.1.0
  * @category models

@@ -15,6 +15,15 @@ import { UnitOfWork } from "./UnitOfWork.ts"
  * The states of sagas. Writes are staged on the unit of work, so a saga's state, the messages it sent and the
  * acknowledgement of the message that moved it are one.
  *
+ * @example
+ * ```ts
+ * import { SagaStore } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * // its state as JSON text
+ * const stored = Effect.flatMap(SagaStore.SagaStore, (sagas) => sagas.load("Fulfilment", "A1"))
+ * ```
+ *
  * @since 0.1.0
  * @category context
  */

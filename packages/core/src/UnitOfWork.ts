@@ -21,6 +21,16 @@ import { MessagingError, some } from "./MessagingError.ts"
 /**
  * The sending half of a broker's driver. Sends all or fails; returns once the broker has them safe.
  *
+ * @example
+ * ```ts
+ * import type { UnitOfWork } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const printer: UnitOfWork.DirectDriver = {
+ *   send: (messages) => Effect.forEach(messages, ({ envelope }) => Effect.log(envelope.payload), { discard: true })
+ * }
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -30,6 +40,13 @@ export interface DirectDriver {
 
 /**
  * A message for a broker, sent just before the unit commits.
+ *
+ * @example
+ * ```ts
+ * import type { UnitOfWork } from "@holdfast/core"
+ *
+ * const tagsOf = (sends: ReadonlyArray<UnitOfWork.DirectSend>) => sends.map(({ envelope }) => envelope.tag)
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -43,6 +60,13 @@ export interface DirectSend {
 
 /**
  * One scope of a unit, and what it has staged so far.
+ *
+ * @example
+ * ```ts
+ * import type { UnitOfWork } from "@holdfast/core"
+ *
+ * const depth = (scope: UnitOfWork.Scope): number => (scope.parent === undefined ? 0 : 1 + depth(scope.parent))
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -64,6 +88,14 @@ export interface Scope {
 
 /**
  * The scope of the unit of work that the current fiber runs in. Provided to every handler; absent outside.
+ *
+ * @example
+ * ```ts
+ * import { UnitOfWork } from "@holdfast/core"
+ * import { Effect, Option } from "effect"
+ *
+ * const inUnit = Effect.map(Effect.serviceOption(UnitOfWork.UnitOfWork), Option.isSome)
+ * ```
  *
  * @since 0.1.0
  * @category context

@@ -43,6 +43,18 @@ export { EmbeddedPostgresError } from "./internal/error.ts"
  * A server that runs already is used as it is. When it was started with another `port`, other `settings`, or without
  * the `durable` that is asked for, the call fails with the reason `InUse`.
  *
+ * @example
+ * ```ts
+ * import { EmbeddedPostgres } from "@holdfast/embedded"
+ *
+ * const forTests: EmbeddedPostgres.Options = {
+ *   dataDirectory: ".holdfast/test",
+ *   durable: false,
+ *   settings: { max_connections: "50" }
+ * }
+ * const TestDatabase = EmbeddedPostgres.layerWith(forTests)
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -62,6 +74,16 @@ export interface Options {
  * A server that answers, and the database of it that is meant.
  *
  * `pid` and `dataDirectory` are known of embedded servers only. `reused` is true when the server ran before.
+ *
+ * @example
+ * ```ts
+ * import { EmbeddedPostgres } from "@holdfast/embedded"
+ * import { Effect } from "effect"
+ *
+ * const describe = ({ database, host, port, version }: EmbeddedPostgres.Server) =>
+ *   `PostgreSQL ${version} at ${host}:${port}/${database}`
+ * const description = Effect.map(EmbeddedPostgres.fromConfig(), describe)
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -84,6 +106,15 @@ export interface Server {
  *
  * As root the data may lie elsewhere than asked for: Postgres runs as `postgres` or `nobody`, which cannot enter a
  * private directory. `dataDirectory` says where it is.
+ *
+ * @example
+ * ```ts
+ * import { EmbeddedPostgres } from "@holdfast/embedded"
+ * import { Effect } from "effect"
+ *
+ * const logOf = ({ dataDirectory }: EmbeddedPostgres.LocalServer) => `${dataDirectory}/server.log`
+ * const log = Effect.map(EmbeddedPostgres.make(), logOf)
+ * ```
  *
  * @since 0.1.0
  * @category models

@@ -34,6 +34,13 @@ import * as Wake from "./internal/wake.ts"
 /**
  * How the store is opened. Its own connections, `maxConnections` (4), come on top of those of `PgClient`.
  *
+ * @example
+ * ```ts
+ * import type { PgMessageStore } from "@holdfast/postgres"
+ *
+ * const behindPgBouncer: PgMessageStore.Options = { schema: "messaging", maxConnections: 2, notifications: false }
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -51,6 +58,18 @@ export interface Options {
 
 /**
  * A store, and the client whose `withTransaction` keeps to the units of that store.
+ *
+ * @example
+ * ```ts
+ * import { SqlClient } from "@effect/sql"
+ * import { MessageStore } from "@holdfast/core"
+ * import type { PgMessageStore } from "@holdfast/postgres"
+ * import { Context } from "effect"
+ *
+ * // both, or SQL in handlers does not join their units
+ * const contextOf = ({ client, store }: PgMessageStore.PgMessageStore) =>
+ *   Context.make(MessageStore.MessageStore, store).pipe(Context.add(SqlClient.SqlClient, client))
+ * ```
  *
  * @since 0.1.0
  * @category models

@@ -24,6 +24,14 @@ export { PgMessagingError } from "./internal/pgMessagingError.ts"
 /**
  * How messaging is opened.
  *
+ * @example
+ * ```ts
+ * import { PgMessaging } from "@holdfast/postgres"
+ *
+ * const options: PgMessaging.Options = { schema: "messaging", migrate: true }
+ * const Messaging = PgMessaging.layerWith(options)
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -35,6 +43,16 @@ export interface Options extends PgMessageStore.Options {
 /**
  * What the layers provide: the store with its views, and the client again, now with a `withTransaction` that inside a
  * unit of work is a nested scope of that unit.
+ *
+ * @example
+ * ```ts
+ * import type { PgClient } from "@effect/sql-pg"
+ * import { PgMessaging } from "@holdfast/postgres"
+ * import type { Layer } from "effect"
+ *
+ * type Messaging = Layer.Layer<PgMessaging.PgMessaging, PgMessaging.PgMessagingError, PgClient.PgClient>
+ * const inOwnSchema: Messaging = PgMessaging.layerWith({ schema: "messaging" })
+ * ```
  *
  * @since 0.1.0
  * @category models

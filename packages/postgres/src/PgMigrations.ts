@@ -14,6 +14,14 @@ import type { PgMessagingError } from "./internal/pgMessagingError.ts"
 /**
  * Where the tables are: `holdfast` when left out.
  *
+ * @example
+ * ```ts
+ * import { PgMigrations } from "@holdfast/postgres"
+ *
+ * const inMessaging: PgMigrations.Options = { schema: "messaging" }
+ * const applied = PgMigrations.migrate(inMessaging)
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -23,6 +31,15 @@ export interface Options {
 
 /**
  * A migration as it is known to this build, or as the database remembers it.
+ *
+ * @example
+ * ```ts
+ * import { PgMigrations } from "@holdfast/postgres"
+ * import { Effect } from "effect"
+ *
+ * const nameOf = ({ id, name }: PgMigrations.Migration) => `${id} ${name}`
+ * const pending = Effect.map(PgMigrations.status(), (status) => status.pending.map(nameOf))
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -34,6 +51,15 @@ export interface Migration {
 
 /**
  * How far a schema is. `current` is 0 when there are no tables yet.
+ *
+ * @example
+ * ```ts
+ * import { PgMigrations } from "@holdfast/postgres"
+ * import { Effect } from "effect"
+ *
+ * const describe = ({ current, latest }: PgMigrations.Status) => `at migration ${current} of ${latest}`
+ * const description = Effect.map(PgMigrations.status(), describe)
+ * ```
  *
  * @since 0.1.0
  * @category models
