@@ -1,17 +1,18 @@
 /**
  * Holds the documentation to the code: every `ts` block in the doc comments of public modules, in README.md and in docs/
- * compiles on its own, as a user's file would; every public export says `@since` and `@category`, and those that people start
- * from have an example. A block that cannot compile is marked "ts no-check". Reads the packages as `tsc -b` built them.
+ * compiles on its own, as a user's file would; every public export says `@since` and `@category` and has an example of its own,
+ * except for those of the category "type ids". A block that cannot compile is marked "ts no-check". Reads the packages as
+ * `tsc -b` built them.
  *
  *     node scripts/check-docs.mjs [root]
  */
 import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
-import { dirname, join, relative, resolve } from "node:path"
+import { dirname, join, posix, relative, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { filesIn, lineAt, packagesIn, repository, scan } from "./source.mjs"
 import { diagnose } from "./tsc.mjs"
 
-const withExample = ["constructors", "layers", "combinators", "sending", "publishing", "running"]
+const exempt = "type ids"
 
 const isPublic = (file) => !/(?:^|\/)internal\//.test(file) && !/(?:^|\/)index\.ts$/.test(file)
 
@@ -41,10 +42,11 @@ const commentLines = (comment) =>
 
 const declaration =
   /^export (?:declare )?(?:async )?(?:abstract )?(const|let|class|interface|type|function)\*? +(?!\{)([\w$]+)/gm
-const local = /^export (?:type )?\{([^}]*)\}(?!\s*from\b)/gm
+const listed = /^export (?:type )?\{([^}]*)\}(?:\s*from\s*"[^"]*")?/gm
 
-/** The public exports of a module with the doc comment before each, if any. */
-const exportsOf = (path, source) => {
+/** The public exports of a module with the doc comment of each, if any: where it is exported, or else where it is declared. */
+const exportsOf = (path, read) => {
+  const source = read(path)
   const { code, comments } = scan(source)
   const docBefore = (offset) => {
     // Between a declaration and its comment there may be a line comment for a tool.
@@ -58,31 +60,38 @@ const exportsOf = (path, source) => {
     name: match[2],
     offset: match.index
   }))
-  const listed = [...code.matchAll(local)].flatMap((match) =>
-    [...match[1].matchAll(/[\w$]+(?:\s+as\s+([\w$]+))?/g)].map((item) => ({
-      kind: "const",
-      name: item[1] ?? item[0],
-      offset: match.index + match[0].indexOf("{") + 1 + item.index
-    }))
-  )
-  return [...declared, ...listed]
+  const at = ({ name, offset }, doc = docBefore(offset)) => ({ name, path, line: lineAt(source, offset), doc })
+  const own = declared
     .filter((e, i, all) => e.kind !== "function" || all[i - 1]?.kind !== "function" || all[i - 1].name !== e.name)
-    .map(({ name, offset }) => ({ name, path, line: lineAt(source, offset), doc: docBefore(offset) }))
+    .map((each) => at(each))
+  const others = [...code.matchAll(listed)].flatMap((match) => {
+    const from = /"(.*)"$/.exec(source.slice(match.index, match.index + match[0].length))?.[1]
+    const whole = from === undefined ? undefined : docBefore(match.index)
+    const there =
+      from === undefined || whole !== undefined ? [] : exportsOf(posix.join(posix.dirname(path), from), read)
+    return [...match[1].matchAll(/([\w$]+)(?:\s+as\s+([\w$]+))?/g)].map((item) => {
+      const name = item[2] ?? item[1]
+      const offset = match.index + match[0].indexOf("{") + 1 + item.index
+      const original = there.find((each) => each.name === item[1])
+      return original === undefined ? at({ name, offset }, whole ?? docBefore(offset)) : { ...original, name }
+    })
+  })
+  return [...own, ...others]
 }
 
+const hasExample = ({ doc }) => /^[\s*]*```ts\b/m.test(doc ?? "")
+const categoryOf = ({ doc }) => /@category +(.*?)\s*(?:\*\/)?$/m.exec(doc ?? "")?.[1]
+
 /** What an export's doc comment lacks, as a sentence, or nothing. */
-const lackOf = ({ doc, line, name, path }) => {
+const lackOf = (exported) => {
+  const { doc, line, name, path } = exported
   const at = `${path}:${line}: ${name}`
   if (doc === undefined) return `${at} has no doc comment.`
   const missing = ["@since", "@category"].filter(
     (tag) => !new RegExp(`^\\s*(?:/\\*)?\\*\\s*${tag} +\\S`, "m").test(doc)
   )
   if (missing.length > 0) return `${at} lacks ${missing.join(" and ")}.`
-  const category = /@category +(.*?)\s*(?:\*\/)?$/m.exec(doc)[1]
-  if (withExample.includes(category) && !/^[\s*]*```ts\b/m.test(doc)) {
-    return `${at} is in category ${category} and has no example.`
-  }
-  return undefined
+  return categoryOf(exported) === exempt || hasExample(exported) ? undefined : `${at} has no example.`
 }
 
 /** Writes each block to a file of its own, compiles them in one run, and gives the errors at their source lines. */
@@ -113,8 +122,10 @@ export const checkDocs = (root) => {
   )
   const pages = ["README.md", ...filesIn(join(root, "docs"), ".md").map((file) => `docs/${file}`)]
   const read = (path) => readFileSync(join(root, path), "utf8")
+  const exported = modules.flatMap((path) => exportsOf(path, read))
+  const sources = [...new Set([...modules, ...exported.map(({ path }) => path)])]
   const blocks = [
-    ...modules.flatMap((path) => {
+    ...sources.flatMap((path) => {
       const source = read(path)
       return scan(source)
         .comments.map(({ end, start }) => ({ start, text: source.slice(start, end) }))
@@ -125,22 +136,24 @@ export const checkDocs = (root) => {
   ]
   const skipped = blocks.filter(({ flags }) => flags.includes("no-check"))
   const checked = blocks.filter((block) => !skipped.includes(block))
-  const exported = modules.flatMap((path) => exportsOf(path, read(path)))
   return {
     faults: [...exported.flatMap((e) => lackOf(e) ?? []), ...compile(root, checked)],
     examples: checked.length,
     skipped: skipped.map(({ line, path }) => `${path}:${line}`),
-    exported: exported.length
+    exported: exported.length,
+    withExample: exported.filter(hasExample).length,
+    exempt: exported.filter((each) => !hasExample(each) && categoryOf(each) === exempt).length
   }
 }
 
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  const { examples, exported, faults, skipped } = checkDocs(resolve(process.argv[2] ?? repository))
+  const { examples, exempt, exported, faults, skipped, withExample } = checkDocs(resolve(process.argv[2] ?? repository))
   for (const at of skipped) console.log(`${at}: not checked, as it asks`)
   for (const fault of faults) console.error(fault)
-  if (faults.length > 0) {
-    console.error(`${faults.length} faults in ${exported} public exports and ${examples} examples`)
-    process.exitCode = 1
-  } else
-    console.log(`${exported} public exports documented, ${examples} examples compile, ${skipped.length} not checked`)
+  console.log(
+    `${exported} public exports: ${withExample} with an example of their own, ${exempt} type ids without, ` +
+      `${exported - withExample - exempt} others without`
+  )
+  console.log(`${examples} examples compiled, ${skipped.length} not checked, ${faults.length} faults`)
+  if (faults.length > 0) process.exitCode = 1
 }
