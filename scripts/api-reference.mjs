@@ -5,8 +5,9 @@
  *     node scripts/api-reference.mjs [--check]
  */
 import { spawnSync } from "node:child_process"
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { filesIn, packagesIn, repository, scan } from "./source.mjs"
 
 const target = join(repository, "docs/reference")
@@ -44,6 +45,7 @@ const signatureEnd = (code, start, kind) => {
       if (kind === "const" && token === "=" && typed) return end
       // what follows the arrow of a curried function begins with type parameters
       if (kind === "const" && token === "=>" && assigned && !/^=>\s*</.test(code.slice(end))) return end
+      if (kind === "const" && token === "\n" && assigned) return end
       if (token === "=") assigned = true
     }
     if ("([{<".includes(token)) depth++
@@ -98,7 +100,8 @@ const parts = (folder, source) =>
     exportsOf(readFileSync(join(folder, file), "utf8"))
   )
 
-const pageOf = (folder, module, packageName) => {
+/** The page of a module: `module` is a file of `folder` without its ending. Biome has not formatted it yet. */
+export const pageOf = (folder, module, packageName) => {
   const source = readFileSync(join(folder, `${module}.ts`), "utf8")
   const first = scan(source).comments[0]
   const intro = first?.start === 0 ? parseDoc(source.slice(0, first.end)).text : ""
@@ -128,32 +131,43 @@ const format = (path, input) => {
   return biome.stdout
 }
 
-const written = new Map()
-const index = [notice, "# API reference", "Every public module, from the comments in its source."]
-for (const folder of packagesIn(repository)) {
-  const from = join(repository, "packages", folder)
-  const { description, name } = JSON.parse(readFileSync(join(from, "package.json"), "utf8"))
-  const files = filesIn(join(from, "src"), ".ts").filter(
-    (file) => !/(?:^|\/)(?:internal\/|handler\/|index\.ts$)/.test(file)
-  )
-  const modules = files.map((file) => file.replace(/\.ts$/, ""))
-  for (const module of modules) written.set(`${folder}/${module}.md`, pageOf(join(from, "src"), module, name))
-  index.push(`## ${name}`, `${description}.`, modules.map((each) => `- [${each}](${folder}/${each}.md)`).join("\n"))
-}
-written.set("index.md", index.join("\n\n"))
+const about = [
+  "Every public module, from the comments in its source.",
+  `The last signature of a combinator takes the handler or saga as its first argument; those before it are for \`pipe\`.
+A type in a signature that no page lists, such as \`Travels\` or \`Placed\`, refuses what does not fit: it becomes the sentence
+that the compiler shows. [Mistakes](../mistakes.md) lists these sentences.`
+]
 
-const stale = filesIn(target, ".md").filter((path) => !written.has(path))
-for (const [path, text] of written) {
-  const file = join(target, path)
-  const page = format(path, text)
-  if (existsSync(file) && readFileSync(file, "utf8") === page) continue
-  stale.push(path)
-  mkdirSync(dirname(file), { recursive: true })
-  if (!process.argv.includes("--check")) writeFileSync(file, page)
+const writePages = () => {
+  const written = new Map()
+  const index = [notice, "# API reference", ...about]
+  for (const folder of packagesIn(repository)) {
+    const from = join(repository, "packages", folder)
+    const { description, name } = JSON.parse(readFileSync(join(from, "package.json"), "utf8"))
+    const files = filesIn(join(from, "src"), ".ts").filter(
+      (file) => !/(?:^|\/)(?:internal\/|handler\/|index\.ts$)/.test(file)
+    )
+    const modules = files.map((file) => file.replace(/\.ts$/, ""))
+    for (const module of modules) written.set(`${folder}/${module}.md`, pageOf(join(from, "src"), module, name))
+    index.push(`## ${name}`, `${description}.`, modules.map((each) => `- [${each}](${folder}/${each}.md)`).join("\n"))
+  }
+  written.set("index.md", index.join("\n\n"))
+
+  const stale = filesIn(target, ".md").filter((path) => !written.has(path))
+  for (const [path, text] of written) {
+    const file = join(target, path)
+    const page = format(path, text)
+    if (existsSync(file) && readFileSync(file, "utf8") === page) continue
+    stale.push(path)
+    mkdirSync(dirname(file), { recursive: true })
+    if (!process.argv.includes("--check")) writeFileSync(file, page)
+  }
+  for (const path of stale) {
+    if (process.argv.includes("--check")) console.error(`docs/reference/${path} is stale: run npm run reference`)
+    else if (!written.has(path)) rmSync(join(target, path))
+  }
+  if (process.argv.includes("--check") && stale.length > 0) process.exitCode = 1
+  console.log(`${written.size} pages, ${stale.length} ${process.argv.includes("--check") ? "stale" : "changed"}`)
 }
-for (const path of stale) {
-  if (process.argv.includes("--check")) console.error(`docs/reference/${path} is stale: run npm run reference`)
-  else if (!written.has(path)) rmSync(join(target, path))
-}
-if (process.argv.includes("--check") && stale.length > 0) process.exitCode = 1
-console.log(`${written.size} pages, ${stale.length} ${process.argv.includes("--check") ? "stale" : "changed"}`)
+
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) writePages()
