@@ -121,6 +121,12 @@ export const readmeOf = (text) => ({
   blocks: [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map((match) => match[1])
 })
 
+/** The first program of a README, and what it says that the program prints. */
+export const firstProgramOf = (text) => {
+  const [, program, output] = /^```ts\n([\s\S]*?)^```$[\s\S]*?^```\n([\s\S]*?)\n```$/m.exec(text) ?? []
+  return { program, output }
+}
+
 const memoryProgram = `
 import { Channel, CommandBus, EventBus, Handler, Message, MessagingTest, Saga } from "@holdfast/core"
 import { Command } from "@holdfast/core/Message"
@@ -377,7 +383,11 @@ const checkPackages = async (folder, report) => {
     Object.fromEntries(
       list.flatMap((p) => p.blocks.map((block, i) => [`src/readme/${p.folder.slice(9)}${i}.ts`, block]))
     )
-  write(alone, { "src/memory.ts": memoryProgram, "src/modules.ts": modulesFile([core]), ...examples([core]) })
+  const first = firstProgramOf(readFileSync(join(root, "README.md"), "utf8"))
+  write(alone, {
+    ...{ "src/memory.ts": memoryProgram, "src/first.ts": first.program },
+    ...{ "src/modules.ts": modulesFile([core]), ...examples([core]) }
+  })
   write(whole, {
     ...{ "src/memory.ts": memoryProgram, "src/postgres.ts": postgresProgram },
     ...{ "src/modules.ts": modulesFile(packages), ...examples(readmes) }
@@ -398,6 +408,7 @@ const checkPackages = async (folder, report) => {
     )
   }
   report("a program with @holdfast/core alone runs", outputFaults(alone, "dist-NodeNext/memory.js", memoryOutput))
+  report("the first program of README.md runs", outputFaults(alone, "dist-NodeNext/first.js", first.output))
   report(
     "a program with all packages runs on PostgreSQL",
     outputFaults(whole, "dist-NodeNext/postgres.js", postgresOutput)

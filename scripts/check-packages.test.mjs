@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { test } from "node:test"
-import { packageFaults, readmeOf } from "./check-packages.mjs"
+import { firstProgramOf, packageFaults, readmeOf } from "./check-packages.mjs"
 
 const manifest = {
   name: "@holdfast/a",
@@ -127,4 +127,9 @@ test("metadata that is missing or would not publish fails", () => {
 test("a README gives its packages and its examples", () => {
   const text = "# A\n\n```sh\nnpm i -D a @b/c\n```\n\n```ts\nconst a = 1\n```\n\n```sh\nnpm i d\n```\n"
   assert.deepEqual(readmeOf(text), { install: ["a", "@b/c"], blocks: ["const a = 1\n"] })
+})
+
+test("a README gives its first program and what that prints", () => {
+  const text = "# A\n\n```sh\nnpm test\n```\n\n```ts\na()\n```\n\nIt prints:\n\n```\n1\n2\n```\n\n```ts\nb()\n```\n"
+  assert.deepEqual(firstProgramOf(text), { program: "a()\n", output: "1\n2" })
 })

@@ -11,7 +11,7 @@ import { mkdirSync, writeFileSync } from "node:fs"
 import { delimiter, dirname, join } from "node:path"
 import { repository } from "./source.mjs"
 
-const block = /^`([^`\n]+)`$|^```(.*)\n([\s\S]*?)^```$/gm
+const block = /^(?:`([^`\n]+)`\n\n)?```(.*)\n([\s\S]*?)^```$/gm
 const lines = (text) => text.split("\n").flatMap((line) => line.trim() || [])
 
 /** The runs that an output block tells of: the lines of each, and whether Ctrl-C ends it. */
@@ -25,14 +25,10 @@ const runsOf = (text) => {
 export const stepsOf = (page) => {
   const steps = []
   const faults = []
-  let path
-  for (const [, named, language, text] of page.matchAll(block)) {
+  for (const [, path, language, text] of page.matchAll(block)) {
     const before = steps.at(-1)
-    if (named !== undefined) path = named
-    else if (path !== undefined) {
-      steps.push({ path, text })
-      path = undefined
-    } else if (language === "sh") steps.push({ commands: text.trim(), runs: [{ promised: [], interrupted: false }] })
+    if (path !== undefined) steps.push({ path, text })
+    else if (language === "sh") steps.push({ commands: text.trim(), runs: [{ promised: [], interrupted: false }] })
     else if (language === "" && before?.commands !== undefined) before.runs = runsOf(text)
     else faults.push(`The block that begins with "${lines(text)[0]}" is no file, no command and no output of one`)
   }
