@@ -151,6 +151,14 @@ export const replayedAt = "replayedAt"
 /**
  * The version of the message, by which consumers choose how to read it: absent from messages of version 1.
  *
+ * @example
+ * ```ts
+ * import { Envelope, Headers } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const version = Effect.map(Envelope.CurrentEnvelope, ({ headers }) => Number(headers[Headers.messageVersion] ?? 1))
+ * ```
+ *
  * @since 0.1.0
  * @category names
  */

@@ -126,6 +126,21 @@ export type Error<M> = M extends Message<infer _K, infer _Tag, infer _A, infer E
 /**
  * The services that the message's schema needs.
  *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ * import { Context, Effect, Schema } from "effect"
+ *
+ * class Clock extends Context.Tag("Clock")<Clock, { readonly zone: string }>() {}
+ * const Zoned = Schema.transformOrFail(Schema.String, Schema.String, {
+ *   decode: (text) => Effect.map(Clock, ({ zone }) => `${text} ${zone}`),
+ *   encode: (text) => Effect.succeed(text)
+ * })
+ * class Booked extends Message.Event<Booked>()("Booked", { payload: { at: Zoned } }) {}
+ *
+ * type Required = Message.Requirements<Booked> // Clock
+ * ```
+ *
  * @since 0.1.0
  * @category type-level
  */
@@ -133,6 +148,17 @@ export type Requirements<M> = M extends Message<infer _K, infer _Tag, infer _A, 
 
 /**
  * Reads an older version of a message: any `Schema` from what was sent then to what the class is constructed with now.
+ *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * const Version1 = Schema.Struct({ cents: Schema.Number })
+ * const readVersion1: Message.Upcaster<{ readonly total: number }> = Message.upcaster(Version1, ({ cents }) => ({
+ *   total: cents / 100
+ * }))
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -146,6 +172,21 @@ export interface Upcaster<out A, out R = never> {
 
 /**
  * The upcasters of a message, by the version that each reads.
+ *
+ * @example
+ * ```ts
+ * import { Message } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * const Version1 = Schema.Struct({ cents: Schema.Number })
+ * class Paid extends Message.Event<Paid>()("Paid", {
+ *   version: 2,
+ *   payload: { total: Schema.Number },
+ *   upcasters: { 1: Message.upcaster(Version1, ({ cents }) => ({ total: cents / 100 })) }
+ * }) {}
+ *
+ * const versions = Object.keys(Paid.upcasters) // ["1"]
+ * ```
  *
  * @since 0.1.0
  * @category models
