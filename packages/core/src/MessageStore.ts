@@ -39,14 +39,9 @@ export type Due =
  *
  * @example
  * ```ts
- * import { MessageScheduler, type MessageStore } from "@holdfast/core"
- * import { Effect } from "effect"
+ * import type { MessageStore } from "@holdfast/core"
  *
- * const isPayment = (timer: MessageStore.Timer | undefined) => timer?.name === "payment"
- * const payments = Effect.gen(function* () {
- *   const scheduler = yield* MessageScheduler.MessageScheduler
- *   return (yield* scheduler.list()).filter(({ timer }) => isPayment(timer))
- * })
+ * const isPayment = (timer: MessageStore.Timer) => timer.name === "payment"
  * ```
  *
  * @since 0.1.0
@@ -64,9 +59,8 @@ export interface Timer {
  * ```ts
  * import type { MessageStore } from "@holdfast/core"
  *
- * // a claim that came later has the higher token
- * const isNewer = (a: MessageStore.Lease, b: MessageStore.Lease) =>
- *   a.channel === b.channel && a.key === b.key && BigInt(a.token) > BigInt(b.token)
+ * // of two claims on one message
+ * const isLater = (a: MessageStore.Lease, b: MessageStore.Lease) => BigInt(a.token) > BigInt(b.token)
  * ```
  *
  * @since 0.1.0
@@ -130,8 +124,7 @@ export type ParkReason = "Exhausted" | "Defect" | "Undecodable" | "Crashed" | "U
  * ```ts
  * import type { MessageStore } from "@holdfast/core"
  *
- * const channelsOf = (writes: ReadonlyArray<MessageStore.Write>) =>
- *   writes.flatMap((write) => (write._tag === "Send" ? [write.channel] : []))
+ * const isSend = (write: MessageStore.Write): write is MessageStore.Send => write._tag === "Send"
  * ```
  *
  * @since 0.1.0
@@ -169,10 +162,7 @@ export interface Send {
  * ```ts
  * import type { MessageStore } from "@holdfast/core"
  *
- * const copiesOf = (write: MessageStore.Publish, subscriptions: ReadonlyArray<MessageStore.Subscription>) =>
- *   subscriptions
- *     .filter(({ endpoint, tag }) => tag === write.envelope.tag && !write.except.includes(endpoint))
- *     .map(({ channel, endpoint }) => ({ channel, envelope: { ...write.envelope, endpoint } }))
+ * const isServed = (write: MessageStore.Publish, endpoint: string) => write.except.includes(endpoint)
  * ```
  *
  * @since 0.1.0
@@ -193,8 +183,7 @@ export interface Publish {
  * ```ts
  * import type { MessageStore } from "@holdfast/core"
  *
- * const cancels = (write: MessageStore.CancelTimer, timer: MessageStore.Timer) =>
- *   timer.owner === write.owner && (write.name === undefined || timer.name === write.name)
+ * const cancelsAll = (write: MessageStore.CancelTimer) => write.name === undefined
  * ```
  *
  * @since 0.1.0
@@ -274,8 +263,7 @@ export interface Park {
  * ```ts
  * import type { MessageStore } from "@holdfast/core"
  *
- * const follows = (write: MessageStore.SagaPut, stored: MessageStore.SagaRow | undefined) =>
- *   write.version === (stored?.version ?? 0) + 1
+ * const isFirst = (write: MessageStore.SagaPut) => write.version === 1
  * ```
  *
  * @since 0.1.0
@@ -337,14 +325,9 @@ export interface CompleteKey {
  *
  * @example
  * ```ts
- * import { MessageStore } from "@holdfast/core"
- * import { Effect, Option } from "effect"
+ * import type { MessageStore } from "@holdfast/core"
  *
- * const isOver = (id: string) =>
- *   Effect.gen(function* () {
- *     const store = yield* MessageStore.MessageStore
- *     return Option.exists(yield* store.loadSaga("Fulfilment", id), (row) => row.completed)
- *   })
+ * const isOver = (row: MessageStore.SagaRow | undefined) => row?.completed ?? false
  * ```
  *
  * @since 0.1.0
@@ -364,13 +347,9 @@ export interface SagaRow {
  *
  * @example
  * ```ts
- * import { MessageScheduler, type MessageStore } from "@holdfast/core"
- * import { Effect } from "effect"
+ * import type { MessageStore } from "@holdfast/core"
  *
- * const describe = ({ dueAt, envelope }: MessageStore.Scheduled) => `${envelope.tag} at ${new Date(dueAt).toJSON()}`
- * const waiting = Effect.flatMap(MessageScheduler.MessageScheduler, (scheduler) =>
- *   Effect.map(scheduler.list(), (all) => all.map(describe))
- * )
+ * const isDue = (scheduled: MessageStore.Scheduled, now: number) => scheduled.dueAt <= now
  * ```
  *
  * @since 0.1.0
@@ -440,11 +419,9 @@ export interface Filter {
  *
  * @example
  * ```ts
- * import { MessageStore } from "@holdfast/core"
- * import { Effect } from "effect"
+ * import type { MessageStore } from "@holdfast/core"
  *
- * const audit: MessageStore.Subscription = { tag: "OrderPlaced", endpoint: "Audit", channel: "shop/Audit" }
- * const subscribed = Effect.flatMap(MessageStore.MessageStore, (store) => store.subscribe([audit]))
+ * const wants = (subscription: MessageStore.Subscription, tag: string) => subscription.tag === tag
  * ```
  *
  * @since 0.1.0
