@@ -15,7 +15,7 @@ const rows = [
   [
     ...["MessagingError", "MessageStore", "UnitOfWork", "Channel", "MessageScheduler", "DeadLetter", "Deduplication"],
     "SagaStore",
-    ...["Journal", "RetryPolicy", "Interceptor", "HandlerRegistry"]
+    ...["Journal", "RetryPolicy", "HandlerRegistry", "Interceptor"]
   ],
   ["Handler"],
   ["CommandBus", "QueryBus", "EventBus", "MessageBus", "Consumer", "Outbox"],

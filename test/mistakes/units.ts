@@ -1,8 +1,8 @@
 /**
  * Handlers and units of work, in memory; those with SQL are in `database.ts`.
  */
-import { Deduplication, Handler, SagaStore, UnitOfWork } from "@holdfast/core"
-import { Deferred, Effect, Fiber } from "effect"
+import { Deduplication, Handler, Interceptor, MessagingTest, SagaStore, UnitOfWork } from "@holdfast/core"
+import { Deferred, Effect, Fiber, Layer } from "effect"
 import { mistake } from "./page.ts"
 import { dies, fails, logs, Memory, ship, shipped, within } from "./shop.ts"
 
@@ -34,6 +34,22 @@ export const units = (): void => {
     section,
     "an effect after the commit that fails",
     logs("An effect", UnitOfWork.run(UnitOfWork.afterCommit(Effect.fail("away")))).pipe(Effect.provide(Memory))
+  )
+  class Late extends Interceptor.Tag<Late>()("shop/Late") {}
+  const late = Interceptor.after(() => Effect.dieMessage("too late"))
+  mistake(
+    section,
+    "an interceptor of a consumer that fails after the commit",
+    logs(
+      "An interceptor",
+      Effect.zipRight(shipped(), MessagingTest.drain).pipe(
+        within(
+          Layer.merge(Handler.layer(ship), Interceptor.layer(Late, { at: "Consumer" })).pipe(
+            Layer.provide(Layer.succeed(Late, late))
+          )
+        )
+      )
+    )
   )
 
   mistake(

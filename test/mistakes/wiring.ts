@@ -1,7 +1,7 @@
 /**
  * Wiring that the types cannot see.
  */
-import { Channel, type CommandBus, Handler, Message, MessageBus, QueryBus, Saga } from "@holdfast/core"
+import { Channel, type CommandBus, Handler, Interceptor, Message, MessageBus, QueryBus, Saga } from "@holdfast/core"
 import { Effect, Layer, Schema } from "effect"
 import { mistake } from "./page.ts"
 import {
@@ -58,6 +58,19 @@ export const wiring = (): void => {
     "a handler of no messages",
     starting(
       Handler.layer(Handler.event([], { name: "Audit", handle: () => Effect.void }) as never) as Layer.Layer<never>
+    )
+  )
+  class A extends Interceptor.Tag<A>()("shop/A") {}
+  class B extends Interceptor.Tag<B>()("shop/B") {}
+  const nothing = Interceptor.before(() => Effect.void)
+  mistake(
+    section,
+    "interceptors outside of each other",
+    starting(
+      Interceptor.layer(A, { at: "Bus", outside: [B] }).pipe(
+        Layer.provideMerge(Interceptor.layer(B, { at: "Bus", outside: [A] })),
+        Layer.provide(Layer.merge(Layer.succeed(A, nothing), Layer.succeed(B, nothing)))
+      )
     )
   )
   mistake(

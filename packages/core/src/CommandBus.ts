@@ -13,6 +13,7 @@ import { type Entry, HandlerRegistry } from "./HandlerRegistry.ts"
 import type { UserHeaders } from "./Headers.ts"
 import { type Bus, classOf, encode, enqueue, handleNow, inUnit, makeMetadata } from "./internal/dispatch.ts"
 import { idempotent } from "./internal/idempotent.ts"
+import { intercepted, sending } from "./internal/interception.ts"
 import { uuidOf } from "./internal/uuid.ts"
 import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
@@ -138,12 +139,14 @@ const sendTo = (bus: Bus, command: Message.Any, options: SendOptions | undefined
   // sender that died and comes back with its idempotency key
   const key = options?.idempotencyKey
   const newId = key === undefined ? undefined : uuidOf(`${command._tag}:${key}`)
-  return Effect.flatMap(makeMetadata(classOf(command), entry.name, options?.headers, newId), (metadata) => {
+  const made = makeMetadata(classOf(command), entry.name, options?.headers, newId)
+  return Effect.flatMap(sending(bus.registry, command, made, entry), (metadata) => {
     const work =
       entry.route === undefined
         ? sendNow(bus, entry, command, metadata, options)
         : sendLater(bus, entry, command, metadata, options)
-    return key === undefined ? work : idempotent(bus.store, command, key, work)
+    const sent = key === undefined ? work : idempotent(bus.store, command, key, work)
+    return intercepted(bus.registry, "Bus", command, metadata, entry, sent)
   })
 }
 

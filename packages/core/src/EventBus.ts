@@ -6,10 +6,12 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type { Metadata } from "./Envelope.ts"
 import { type Entry, HandlerRegistry } from "./HandlerRegistry.ts"
 import type { UserHeaders } from "./Headers.ts"
 import { type Bus, classOf, encode, enqueue, handleNow, inUnit, makeMetadata, sendDue } from "./internal/dispatch.ts"
 import * as Input from "./internal/input.ts"
+import { intercepted, sending } from "./internal/interception.ts"
 import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
 import { MessageStore } from "./MessageStore.ts"
@@ -114,7 +116,7 @@ export const layer: Layer.Layer<EventBus, never, HandlerRegistry | MessageStore>
     const bus: Bus = { store, registry }
     return EventBus.of({
       publish: (event, options) =>
-        inUnit(store, publishInUnit(bus, event, options)).pipe(
+        publishTo(bus, event, options).pipe(
           Effect.withSpan(`publish ${event._tag}`, { captureStackTrace: false })
         ) as Effect.Effect<void, MessagingError, any>
     })
@@ -125,13 +127,22 @@ export const layer: Layer.Layer<EventBus, never, HandlerRegistry | MessageStore>
 // internal
 // -----------------------------------------------------------------------------
 
-const publishInUnit = (bus: Bus, event: Message.Any, options: PublishOptions | undefined) =>
+const publishTo = (bus: Bus, event: Message.Any, options: PublishOptions | undefined) =>
+  // made once: a unit that is run again publishes the same event
+  Effect.flatMap(
+    sending(bus.registry, event, makeMetadata(classOf(event), "", options?.headers), undefined),
+    (metadata) => {
+      const published = inUnit(bus.store, publishInUnit(bus, event, metadata, options))
+      return intercepted(bus.registry, "Bus", event, metadata, undefined, published)
+    }
+  )
+
+const publishInUnit = (bus: Bus, event: Message.Any, metadata: Metadata, options: PublishOptions | undefined) =>
   Effect.gen(function* () {
     const unit = yield* UnitOfWork
     const due = sendDue(options)
     const priority = options?.priority ?? 0
     yield* Input.reject(Input.time(event._tag, due), Input.priority(event._tag, priority))
-    const metadata = yield* makeMetadata(classOf(event), "", options?.headers)
     const observe = bus.registry.observe
     if (observe !== undefined) {
       yield* unit.stageAfterCommit(

@@ -21,6 +21,7 @@ import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
 import type { UnitOfWork } from "./UnitOfWork.ts"
 
+export * from "./handler/composition.ts"
 export * from "./handler/delivery.ts"
 export * from "./handler/policies.ts"
 

@@ -9,6 +9,7 @@ import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import type { Channel, Policy } from "./Channel.ts"
 import type { Metadata } from "./Envelope.ts"
+import * as interceptors from "./internal/interceptors.ts"
 import { Observer } from "./internal/observer.ts"
 import { twoOfOneTag } from "./internal/wire.ts"
 import type * as Message from "./Message.ts"
@@ -113,6 +114,8 @@ export class HandlerRegistry extends Context.Tag("@holdfast/core/HandlerRegistry
     /** Since when, by this process's clock, it has met messages that nobody here handles. */
     readonly unknownSince: Map<string, number>
     /** @internal */
+    readonly interceptors: interceptors.Interceptors
+    /** @internal */
     readonly observe: (typeof Observer)["Service"]["observe"]
   }
 >() {}
@@ -177,6 +180,7 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
       oneAtATime: makeQueues(),
       unknownSince: new Map(),
       reserve: (concurrency) => (reserved += concurrency),
+      interceptors: interceptors.make(),
       observe: observer.observe
     })
   })

@@ -209,6 +209,25 @@ export const propagate = (options: {
   return headers
 }
 
+/**
+ * Adds headers to those of a message; a header that is there already is replaced. Those that say how the message came to
+ * be, its conversation among them, stay as they are.
+ *
+ * @example
+ * ```ts
+ * import { Headers } from "@holdfast/core"
+ *
+ * Headers.add({ correlationId: "1" }, { tenant: "acme", correlationId: "2" }) // { correlationId: "1", tenant: "acme" }
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const add = (headers: Headers, added: Headers): Headers => ({
+  ...headers,
+  ...Object.fromEntries(Object.entries(added).filter(([name]) => !own.has(name)))
+})
+
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------

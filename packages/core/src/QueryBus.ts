@@ -10,6 +10,7 @@ import type { Handles } from "./Handler.ts"
 import { HandlerRegistry } from "./HandlerRegistry.ts"
 import type { UserHeaders } from "./Headers.ts"
 import { checked, classOf, makeMetadata, retryInPlace } from "./internal/dispatch.ts"
+import { intercepted, sending } from "./internal/interception.ts"
 import type * as Message from "./Message.ts"
 import type { MessagingError } from "./MessagingError.ts"
 
@@ -110,9 +111,11 @@ export const layer: Layer.Layer<QueryBus, never, HandlerRegistry> = Layer.effect
         Effect.gen(function* () {
           const entry = registry.byTag(query._tag)
           if (entry === undefined) return yield* Effect.dieMessage(`No handler is registered for query ${query._tag}`)
-          const envelope = yield* makeMetadata(classOf(query), entry.name, options?.headers)
+          const made = makeMetadata(classOf(query), entry.name, options?.headers)
+          const envelope = yield* sending(registry, query, made, entry)
           registry.observe?.({ _tag: "Asked", message: query, envelope })
-          return yield* retryInPlace(entry, checked(entry, entry.handle(query, envelope)))
+          const asked = retryInPlace(entry, checked(entry, entry.handle(query, envelope)))
+          return yield* intercepted(registry, "Bus", query, envelope, entry, asked)
         }).pipe(Effect.withSpan(`ask ${query._tag}`, { captureStackTrace: false })) as any
     })
   )

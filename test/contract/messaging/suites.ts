@@ -12,6 +12,8 @@ import { deduplication } from "./deduplication.ts"
 import { direct } from "./direct.ts"
 import { durableRetries, events } from "./events.ts"
 import { idempotency } from "./idempotency.ts"
+import { interceptions } from "./interceptions.ts"
+import { interceptors } from "./interceptors.ts"
 import { leases } from "./leases.ts"
 import { policies } from "./policies.ts"
 import { queries } from "./queries.ts"
@@ -34,6 +36,8 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("sends with an idempotency key", () => idempotency(backend))
   describe("direct channels", () => direct(backend))
   describe("a handler", () => contexts(backend))
+  describe("interceptors of a handler", () => interceptors(backend))
+  describe("interceptors of many messages", () => interceptions(backend))
   describe("fibers", () => fibers(backend))
   describe("a query", () => queries(backend))
   describe("versions of a message", () => upcasting(backend))

@@ -19,6 +19,7 @@ import { versionOf } from "./decode.ts"
 import { AlreadyHandled, retryInPlace } from "./dispatch.ts"
 import { render, verdict } from "./failure.ts"
 import * as Input from "./input.ts"
+import { intercepted } from "./interception.ts"
 import { commitOne, inboxKey, type Source, type Verdict } from "./source.ts"
 
 /**
@@ -89,6 +90,8 @@ const deliverWith = (
     const exit = yield* Effect.exit(restore(key === undefined ? run : consuming.registry.oneAtATime(key, run)))
     // who takes the lease away while the commit is on its way comes too late: what was committed is handled
     const ended = committed ? Exit.void : exit
+    if (committed && Exit.isFailure(exit) && !Cause.isInterrupted(exit.cause))
+      yield* Effect.logWarning("An interceptor failed when its message had been handled", exit.cause)
     return yield* Effect.retry(settle(consuming, entry, delivery, message, ended), settling)
   })
 
@@ -105,7 +108,7 @@ const classOf = (entry: Entry, tag: string): Message.AnyClass | undefined =>
 const prepare = (entry: Entry, { availableAt, claimedAt, envelope, undelayed }: Delivery) =>
   Effect.try({ try: () => JSON.parse(envelope.payload) as unknown, catch: (cause) => cause }).pipe(
     Effect.flatMap((payload) => entry.decode(envelope, payload)),
-    Effect.map((message: unknown) => ({
+    Effect.map((message: Message.Any) => ({
       message,
       wait: undelayed ? since(availableAt, claimedAt, entry.route?.delay?.(message)) : undefined,
       key: entry.serialize?.(message, envelope)
@@ -117,17 +120,43 @@ const handle = (
   consuming: Consuming,
   entry: Entry,
   delivery: Delivery,
-  message: unknown,
+  message: Message.Any,
   onCommit: () => void
 ): Effect.Effect<unknown, unknown> => {
   const { source, store } = consuming
   const handled = onceOnly(consuming, delivery, entry.handle(message, delivery.envelope))
   const once = UnitOfWork.root(store, handled, { settle: source.settle(delivery), onCommit })
-  return Effect.withSpan(retryInPlace(entry, once), `handle ${entry.name}`, {
+  const delivered = surrounded(consuming, entry, delivery, message, retryInPlace(entry, once))
+  return Effect.withSpan(delivered, `handle ${entry.name}`, {
     kind: "consumer",
     captureStackTrace: false,
     attributes: { "messaging.message.id": delivery.envelope.id, "messaging.destination.name": source.channel },
     ...parentSpan(delivery.envelope)
+  })
+}
+
+/** What was handled already is no failure: interceptors see none. */
+const surrounded = (
+  { registry }: Consuming,
+  entry: Entry,
+  { envelope }: Delivery,
+  message: Message.Any,
+  handled: Effect.Effect<unknown, unknown>
+): Effect.Effect<unknown, unknown> => {
+  if (registry.interceptors.at("Consumer").length === 0) return handled
+  return Effect.suspend(() => {
+    let again = false
+    const quiet = Effect.catchIf(
+      handled,
+      (error) => error instanceof AlreadyHandled,
+      () =>
+        Effect.sync(() => {
+          again = true
+        })
+    )
+    return Effect.flatMap(intercepted(registry, "Consumer", message, envelope, entry, quiet), (answer) =>
+      again ? new AlreadyHandled() : Effect.succeed(answer)
+    )
   })
 }
 

@@ -22,6 +22,7 @@ import { makeDecode } from "./decode.ts"
 import { CurrentEndpoint } from "./endpoint.ts"
 import { problemOf } from "./handlerInput.ts"
 import * as Input from "./input.ts"
+import { intercepted } from "./interception.ts"
 import { twoOfOneTag } from "./wire.ts"
 
 /** @internal */
@@ -48,9 +49,13 @@ export const update = (self: Any, mode: Mode, options: Options): any =>
   Object.assign(Object.create(Object.getPrototypeOf(self)), self, { mode, options: { ...self.options, ...options } })
 
 /** @internal */
-export const around = (self: Any, f: (handled: Effect.Effect<any, any, any>) => Effect.Effect<any, any, any>): any =>
+export const around = (
+  self: Any,
+  f: (handled: Effect.Effect<any, any, any>, message: any, envelope: Metadata) => Effect.Effect<any, any, any>
+): any =>
   Object.assign(Object.create(Object.getPrototypeOf(self)), self, {
-    handle: (message: any, envelope: Metadata) => Effect.suspend(() => f(self.handle(message, envelope)))
+    handle: (message: any, envelope: Metadata) =>
+      Effect.suspend(() => f(self.handle(message, envelope), message, envelope))
   })
 
 /** @internal */
@@ -135,17 +140,17 @@ interface Surroundings {
   readonly context: Context.Context<never>
   /** Gives an effect the clock, configuration, random numbers, tracer and loggers of the layer. */
   readonly within: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  readonly observe: HandlerRegistry["Type"]["observe"]
+  readonly registry: HandlerRegistry["Type"]
 }
 
-const capture = ({ observe }: HandlerRegistry["Type"]): Effect.Effect<Surroundings> =>
+const capture = (registry: HandlerRegistry["Type"]): Effect.Effect<Surroundings> =>
   Effect.gen(function* () {
     const context = yield* Effect.context<never>()
     const services = yield* FiberRef.get(DefaultServices.currentServices)
     const loggers = yield* FiberRef.get(FiberRef.currentLoggers)
     return {
       context,
-      observe,
+      registry,
       within: (effect) =>
         effect.pipe(
           Effect.locally(DefaultServices.currentServices, services),
@@ -218,11 +223,19 @@ const makeValidate = (handler: Any): Entry["validate"] => {
 }
 
 const makeHandle =
-  (handler: Any, route: Route | undefined, { context, observe, within }: Surroundings): Entry["handle"] =>
+  (handler: Any, route: Route | undefined, { context, registry, within }: Surroundings): Entry["handle"] =>
   (message, envelope) => {
+    const { observe } = registry
     const endpoint = { name: handler.name, channel: route?.channel, observe }
     const isQuery = message.constructor?.kind === "Query"
-    const handled = Effect.suspend(() => handler.handle(message, envelope))
+    const handled = intercepted(
+      registry,
+      "Handler",
+      message,
+      envelope,
+      { name: handler.name, route },
+      Effect.suspend(() => handler.handle(message, envelope))
+    )
     return Effect.suspend(() => deduplicated(handler, message, envelope, observe, handled)).pipe(
       Effect.scoped,
       within,
@@ -245,7 +258,7 @@ const deduplicated = (
   handler: Any,
   message: any,
   envelope: Metadata,
-  observe: Surroundings["observe"],
+  observe: HandlerRegistry["Type"]["observe"],
   effect: Effect.Effect<any, any, any>
 ) => {
   const options = handler.options.deduplicate
