@@ -561,7 +561,7 @@ export interface Encoded {
 
   // -- consuming ---------------------------------------------------------------
 
-  /** Claims up to `limit` available messages: higher priority first, then oldest first. */
+  /** Claims up to `limit` available messages: higher priority first, then oldest first. None from a paused channel. */
   readonly claim: (options: {
     readonly channel: string
     readonly limit: number
@@ -580,9 +580,21 @@ export interface Encoded {
 
   /**
    * Completes when the channel may have something to claim: a hint that may come too often, and after `atMost`
-   * milliseconds comes anyway. One that is due sooner comes sooner.
+   * milliseconds comes anyway. One that is due sooner comes sooner. On a paused channel nothing is to be claimed.
    */
   readonly wake: (channel: string, atMost: number) => Effect.Effect<void>
+
+  /** From now on nothing is claimed from the channel, by whatever process, until it is resumed. */
+  readonly pause: (channel: string) => Effect.Effect<void, MessagingError>
+  /** Ends a pause, and wakes the channel's consumers. */
+  readonly resume: (channel: string) => Effect.Effect<void, MessagingError>
+  /** The channels that are paused, by name. */
+  readonly paused: Effect.Effect<ReadonlyArray<string>, MessagingError>
+
+  /** Notes that the channel has a consumer, now by the store's clock. */
+  readonly heartbeat: (channel: string) => Effect.Effect<void, MessagingError>
+  /** The channels with a heartbeat that is at most so old, by name. */
+  readonly consumed: (withinMillis: number) => Effect.Effect<ReadonlyArray<string>, MessagingError>
 
   // -- subscriptions -----------------------------------------------------------
 

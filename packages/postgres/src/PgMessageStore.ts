@@ -17,6 +17,7 @@ import * as Claim from "./internal/claim.ts"
 import { wrap } from "./internal/client.ts"
 import * as Clock from "./internal/clock.ts"
 import { makeCommitter } from "./internal/committer.ts"
+import * as Consumers from "./internal/consumers.ts"
 import * as Database from "./internal/database.ts"
 import { isInfrastructure, toMessagingError } from "./internal/errors.ts"
 import { commitUnits } from "./internal/group.ts"
@@ -129,6 +130,7 @@ export const make = (
       commit: makeCommitter((units) => commitUnits(database, signals.put, units)),
       ...clock(database, options.testing ?? false),
       ...consuming(database, signals),
+      ...consumers(database, signals),
       ...keys(database, signals.hub),
       ...views(database, signals)
     }
@@ -214,6 +216,17 @@ const consuming = (
         ),
   wake: (channel, atMost) => Wake.wake(database, hub, channel, atMost),
   depth: (channel) => mapped(Views.depth(database, channel))
+})
+
+const consumers = (
+  database: Database.Database,
+  { put }: Signals
+): Pick<Encoded, "pause" | "resume" | "paused" | "heartbeat" | "consumed"> => ({
+  pause: (channel) => mapped(Consumers.pause(database, channel)),
+  resume: (channel) => Effect.zipRight(mapped(Consumers.resume(database, channel)), put(new Set([channel]))),
+  paused: mapped(Consumers.paused(database)),
+  heartbeat: (channel) => mapped(Consumers.heartbeat(database, channel)),
+  consumed: (withinMillis) => mapped(Consumers.consumed(database, withinMillis))
 })
 
 const keys = (

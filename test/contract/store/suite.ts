@@ -10,6 +10,7 @@ import { deadLetters } from "./deadLetters.ts"
 import type { Features } from "./fixtures.ts"
 import { keys } from "./keys.ts"
 import { leases } from "./leases.ts"
+import { pausing } from "./pausing.ts"
 import { refusals } from "./refusals.ts"
 import { sagas } from "./sagas.ts"
 import { scheduling } from "./scheduling.ts"
@@ -34,4 +35,5 @@ export const suite = <E>(
     subscriptions(it)
     deadLetters(it)
     waking(it)
+    pausing(it)
   })

@@ -56,6 +56,13 @@ export class Messages {
     return this.rows.values()
   }
 
+  paused(): ReadonlyArray<string> {
+    return Array.from(this.channels.entries())
+      .filter(([, channel]) => channel.paused)
+      .map(([name]) => name)
+      .sort()
+  }
+
   add(
     now: number,
     message: Pick<Row, "channel" | "envelope" | "priority" | "timer" | "undelayed"> & { readonly due: Due | undefined }
@@ -108,6 +115,7 @@ export class Messages {
 
   claim(now: number, name: string, limit: number, leaseMillis: number): ReadonlyArray<Delivery> {
     const channel = this.channel(name)
+    if (channel.paused) return []
     this.takeBackExpired(now, channel)
     this.moveDue(now, channel)
     const deliveries: Array<Delivery> = []
@@ -200,6 +208,7 @@ class Channel {
     self.availableAt === that.availableAt ? self.sequence < that.sequence : self.availableAt < that.availableAt
   )
   readonly waiters = new Waiters()
+  paused = false
 
   place(row: Row): Heap<Row> {
     return row.state === "Ready" ? this.ready : row.state === "Claimed" ? this.claimed : this.scheduled
@@ -207,6 +216,7 @@ class Channel {
 
   /** When there is something to claim, as far as is known now. */
   claimableAt(): number {
+    if (this.paused) return Number.POSITIVE_INFINITY
     if (this.ready.size > 0) return Number.NEGATIVE_INFINITY
     const due = this.scheduled.peek()?.availableAt ?? Number.POSITIVE_INFINITY
     return Math.min(due, this.claimed.peek()?.leaseUntil ?? Number.POSITIVE_INFINITY)

@@ -20,6 +20,7 @@ export const make: Effect.Effect<Encoded> = Effect.sync(() => {
     outside: (context) => context,
     commit: (units) => at((now) => units.map((writes) => commit(state, now, writes))),
     ...consuming(state),
+    ...consumers(state),
     ...subscribing(state),
     ...keys(state),
     ...views(state)
@@ -79,6 +80,31 @@ const consuming = ({ messages }: State): Pick<Encoded, "claim" | "renew" | "rele
       const channel = messages.channel(name)
       return { ready: channel.ready.size + channel.claimed.size, scheduled: channel.scheduled.size }
     })
+})
+
+const consumers = ({
+  heartbeats,
+  messages
+}: State): Pick<Encoded, "pause" | "resume" | "paused" | "heartbeat" | "consumed"> => ({
+  pause: (channel) =>
+    Effect.sync(() => {
+      messages.channel(channel).paused = true
+    }),
+  resume: (name) =>
+    Effect.sync(() => {
+      const channel = messages.channel(name)
+      channel.paused = false
+      channel.waiters.wake()
+    }),
+  paused: Effect.sync(() => messages.paused()),
+  heartbeat: (channel) => at((now) => void heartbeats.set(channel, now)),
+  consumed: (withinMillis) =>
+    at((now) =>
+      Array.from(heartbeats.entries())
+        .filter(([, seenAt]) => seenAt >= now - withinMillis)
+        .map(([channel]) => channel)
+        .sort()
+    )
 })
 
 const subscribing = ({ subscriptions }: State): Pick<Encoded, "subscribe" | "unsubscribe" | "subscriptions"> => ({

@@ -30,6 +30,8 @@ export class State {
   readonly remembered = new Expiring<{ readonly key: string; readonly expiresAt: number }>(this.journal)
   readonly sagas = new Table<SagaRow>(this.journal)
   readonly subscriptions = new Table<Subscription>(this.journal)
+  /** When each channel was last seen to have a consumer. */
+  readonly heartbeats = new Map<string, number>()
 }
 
 /**

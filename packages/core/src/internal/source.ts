@@ -44,7 +44,7 @@ export const make = (
   options: { readonly leaseMillis: number; readonly owner: string }
 ): Source => {
   const kept = stored(store, channel.name, options)
-  return channel._tag === "Stored" ? kept : both(kept, direct(store, channel, options))
+  return channel._tag === "Stored" ? kept : both(kept, direct(store, channel, options), paused(store, channel))
 }
 
 /** @internal */
@@ -84,8 +84,14 @@ const stored = (
   discard: ({ lease }) => commitOne(store, [{ _tag: "Acknowledge", lease }])
 })
 
-/** A broker's channel: dead letters that were replayed wait in the store, the rest at the broker. */
-const both = (kept: Source, broker: Source): Source => {
+const paused = (store: Encoded, channel: Channel): Effect.Effect<boolean, MessagingError> =>
+  Effect.map(store.paused, (names) => names.includes(channel.name))
+
+/**
+ * A broker's channel: dead letters that were replayed wait in the store, the rest at the broker. The store says whether
+ * it is paused, and gives out nothing itself then.
+ */
+const both = (kept: Source, broker: Source, paused: Effect.Effect<boolean, MessagingError>): Source => {
   const replayed = new WeakSet<Delivery>()
   const of = (delivery: Delivery): Source => (replayed.has(delivery) ? kept : broker)
   return {
@@ -94,7 +100,10 @@ const both = (kept: Source, broker: Source): Source => {
       Effect.flatMap(kept.claim(limit), (own) => {
         for (const delivery of own) replayed.add(delivery)
         if (own.length === limit) return Effect.succeed(own)
-        const rest = broker.claim(limit - own.length)
+        const rest = Effect.if(paused, {
+          onTrue: () => Effect.succeed([]),
+          onFalse: () => broker.claim(limit - own.length)
+        })
         return Effect.map(own.length === 0 ? rest : Effect.orElseSucceed(rest, () => []), (others) => [
           ...own,
           ...others
@@ -109,7 +118,14 @@ const both = (kept: Source, broker: Source): Source => {
       )
     },
     // both sides are interruptible, so that the loser ends in an uninterruptible region too
-    wake: (atMost) => Effect.race(Effect.interruptible(kept.wake(atMost)), Effect.interruptible(broker.wake(atMost))),
+    wake: (atMost) =>
+      Effect.if(
+        Effect.orElseSucceed(paused, () => true),
+        {
+          onTrue: () => kept.wake(atMost),
+          onFalse: () => Effect.race(Effect.interruptible(kept.wake(atMost)), Effect.interruptible(broker.wake(atMost)))
+        }
+      ),
     settle: (delivery) => of(delivery).settle(delivery),
     settled: (delivery) => of(delivery).settled(delivery),
     release: (delivery, afterMillis) => of(delivery).release(delivery, afterMillis),

@@ -7,8 +7,8 @@ import type { Row } from "./pgQuery.ts"
 import { bool, content, envelopeOf, interval, millis, number, reschedulable, text } from "./rows.ts"
 
 /**
- * Claims the next messages. If it is interrupted, what it claimed is given back, so that nobody counts it as a lost
- * consumer.
+ * Claims the next messages; the function is called only for a channel that is not paused. If it is interrupted, what it
+ * claimed is given back, so that nobody counts it as a lost consumer.
  *
  * @internal
  */
@@ -19,10 +19,14 @@ export const claim = (
   const statement = named(
     database,
     "claim",
-    `select id::text, channel, message_id, tag, endpoint, payload, headers, failures, crashes, priority, undelayed,
+    `with open as materialized (
+       select $1::text as channel where not exists (select from ${database.at}paused where channel = $1::text)
+     )
+     select m.id::text, m.channel, message_id, tag, endpoint, payload, headers, failures, crashes, priority, undelayed,
        lease_token,
        ${millis("lease_until")} as lease_until, ${millis("available_at")} as available_at
-     from ${database.at}claim($1::text, $2::int, $3::float8, $4::text) m order by m.priority desc, m.id`
+     from open, lateral ${database.at}claim(open.channel, $2::int, $3::float8, $4::text) m
+     order by m.priority desc, m.id`
   )
   const { channel, leaseMillis, limit, owner } = options
   return Effect.uninterruptibleMask((restore) =>

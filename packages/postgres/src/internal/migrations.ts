@@ -1,4 +1,5 @@
 import { initial } from "./migrations/m0001Initial.ts"
+import { consumers } from "./migrations/m0003Consumers.ts"
 
 /**
  * One step of the schema. Once released, a step never changes.
@@ -13,7 +14,7 @@ export interface Migration {
 }
 
 /** @internal */
-export const migrations: ReadonlyArray<Migration> = [initial]
+export const migrations: ReadonlyArray<Migration> = [initial, consumers]
 
 /**
  * The schema this build works with.

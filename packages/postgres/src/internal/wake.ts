@@ -83,7 +83,8 @@ const dueIn = (database: Database, channel: string): Effect.Effect<number, SqlEr
   const statement = named(
     database,
     "due_in",
-    `select case when exists (select from ${at}message where channel = $1::text and lease_until is null) then 0
+    `select case when exists (select from ${at}paused where channel = $1::text) then null
+       when exists (select from ${at}message where channel = $1::text and lease_until is null) then 0
        else ceil(extract(epoch from least(
          (select min(due_at) from ${at}scheduled where channel = $1::text),
          (select min(lease_until) from ${at}message where channel = $1::text and lease_until is not null)
