@@ -3,6 +3,8 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -11,9 +13,11 @@ import type * as Scope from "effect/Scope"
 import type * as Channel from "./Channel.ts"
 import type { HandledOn } from "./Handler.ts"
 import { HandlerRegistry } from "./HandlerRegistry.ts"
+import * as claiming from "./internal/claiming.ts"
 import * as consumer from "./internal/consumer.ts"
 import * as Input from "./internal/input.ts"
 import { uuid7 } from "./internal/uuid.ts"
+import * as wiring from "./internal/wiring.ts"
 import type * as Message from "./Message.ts"
 import { MessageStore } from "./MessageStore.ts"
 import { MessagingError } from "./MessagingError.ts"
@@ -46,7 +50,71 @@ export interface Options {
   readonly pollInterval?: Duration.DurationInput | undefined
   /** How long handlers may finish when the layer closes, before they are interrupted and given back. 30 seconds. */
   readonly drainTimeout?: Duration.DurationInput | undefined
+  /**
+   * When to look at the channel. Each time, the consumer handles all that is waiting, also what comes meanwhile, and
+   * then rests until the next one. `Schedule.fixed("1 minute")` looks every minute, for the first time after one; a
+   * round that takes longer is followed by the next at once. `Schedule.cron("0 2 * * *", "UTC")` looks at two each
+   * night. When the schedule ends, the consumer takes nothing more. Without one it takes messages as they come.
+   */
+  readonly schedule?: Schedule.Schedule<unknown> | undefined
 }
+
+/**
+ * When a consumer that is run as an effect stops: as soon as one of these holds. They are looked at between messages.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StopAfter {
+  /** So many messages are handled. It never claims more than are left of them. */
+  readonly messages?: number | undefined
+  /** So much time has passed since it began to consume. */
+  readonly duration?: Duration.DurationInput | undefined
+  /** Nothing is waiting and nothing of its own is in flight. What is due later, or is in flight elsewhere, counts not. */
+  readonly empty?: boolean | undefined
+  /** The process's resident set, as `MemoryUsage` tells it, is at least so many bytes. */
+  readonly memory?: number | undefined
+}
+
+/**
+ * How a consumer runs that ends by itself.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunOptions extends Options {
+  readonly stopAfter?: StopAfter | undefined
+}
+
+/**
+ * Why a consumer stopped, and how many messages it handled: those whose handler failed count, those given back do not.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Stopped {
+  readonly reason: "Messages" | "Duration" | "Empty" | "Memory" | "Schedule"
+  readonly handled: number
+}
+
+/**
+ * Tells how much memory the process uses, in bytes: its resident set, or 0 where there is no such thing. Tests and other
+ * platforms provide their own.
+ *
+ * @example
+ * ```ts
+ * import { Consumer } from "@holdfast/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * const FullTest = Layer.succeed(Consumer.MemoryUsage, Effect.succeed(600 * 1024 * 1024))
+ * ```
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class MemoryUsage extends Context.Reference<MemoryUsage>()("@holdfast/core/Consumer/MemoryUsage", {
+  defaultValue: (): Effect.Effect<number> => Effect.sync(residentSet)
+}) {}
 
 /**
  * Runs a consumer of the channel for as long as the layer lives.
@@ -80,21 +148,60 @@ export const layer = <I, Name extends string, M extends Message.AnyClass>(
     Effect.gen(function* () {
       yield* checkOptions(tag.channelName, options ?? {})
       const parts = yield* prepare(tag, options)
-      yield* checkPool(tag, options)
-      yield* Effect.retry(subscribe(tag), { while: (error) => error.isRetryable, schedule: starting })
-      yield* consumer.run(parts, {
-        concurrency: concurrencyOf(options),
-        leaseMillis: leaseOf(options),
-        pollMillis: Duration.toMillis(options?.pollInterval ?? "1 second"),
-        drainMillis: Duration.toMillis(options?.drainTimeout ?? "30 seconds")
-      })
-      yield* Effect.logInfo(`Consuming for ${parts.endpoints().join(", ")}`)
-    }).pipe(Effect.annotateLogs({ package: "@holdfast/core", module: "Consumer", channel: tag.channelName }))
+      yield* open(tag, parts, options)
+      yield* claimUntilStopped(parts, options).pipe(
+        Effect.tap(() => Effect.logInfo("The consumer's schedule has ended: it takes nothing more")),
+        Effect.forkScoped
+      )
+    }).pipe(annotated(tag))
   )
 
 /**
+ * Consumes the channel as `layer` does, as an effect: until the first condition of `stopAfter` holds or the schedule
+ * ends. With neither it never ends by itself, and its type says so. For jobs, cron pods, and workers that are replaced
+ * after a while or before they outgrow their memory.
+ *
+ * A message in flight is not interrupted by a condition: the consumer takes nothing new, lets handlers finish for
+ * `drainTimeout`, gives the rest back, and then answers why it stopped and how many messages it handled. The same
+ * happens when it is interrupted.
+ *
+ * @example
+ * ```ts
+ * import { Channel, Consumer } from "@holdfast/core"
+ * import { Effect, Schedule } from "effect"
+ *
+ * class Orders extends Channel.Tag<Orders>()("shop/Orders") {}
+ *
+ * // a pod that cron starts
+ * const job = Consumer.run(Orders, { stopAfter: { empty: true, duration: "50 minutes" } }).pipe(
+ *   Effect.tap(({ handled, reason }) => Effect.log(`${handled} handled, stopped by ${reason}`))
+ * )
+ *
+ * // a worker that its platform starts again
+ * const recycled = Consumer.run(Orders, { concurrency: 10, stopAfter: { messages: 10_000, memory: 512 * 1024 * 1024 } })
+ *
+ * // a worker that wakes at two each night
+ * const nightly = Consumer.run(Orders, { schedule: Schedule.cron("0 2 * * *", "Europe/Berlin") })
+ * ```
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const run: {
+  <I, Name extends string, M extends Message.AnyClass>(
+    tag: Channel.TagClass<I, Name, M>,
+    options?: Options & { readonly schedule?: undefined; readonly stopAfter?: undefined }
+  ): Effect.Effect<never, MessagingError, I | HandledOn<I> | HandlerRegistry | MessageStore>
+  <I, Name extends string, M extends Message.AnyClass>(
+    tag: Channel.TagClass<I, Name, M>,
+    options: RunOptions
+  ): Effect.Effect<Stopped, MessagingError, I | HandledOn<I> | HandlerRegistry | MessageStore>
+} = ((tag: Channel.TagClass<any, string, any>, options?: RunOptions) => runUntilStopped(tag, options)) as any
+
+/**
  * Handles what is waiting on the channel now, one message after the other, and answers how many messages that was. For
- * tests and jobs that end. Messages that are put on the channel meanwhile are handled too; those due later are not.
+ * tests and jobs that end. Messages that are put on the channel meanwhile are handled too; those due later are not. A
+ * paused channel has nothing to handle.
  *
  * @example
  * ```ts
@@ -111,7 +218,71 @@ export const layer = <I, Name extends string, M extends Message.AnyClass>(
 export const drain = <I, Name extends string, M extends Message.AnyClass>(
   tag: Channel.TagClass<I, Name, M>
 ): Effect.Effect<number, MessagingError, I | HandlerRegistry | MessageStore> =>
-  Effect.flatMap(prepare(tag, undefined), (parts) => consumer.drain(parts, { leaseMillis: leaseOf(undefined) }))
+  Effect.gen(function* () {
+    const parts = yield* prepare(tag, undefined)
+    yield* wiring.heartbeat(parts.store, tag.channelName)
+    return yield* consumer.drain(parts, { leaseMillis: leaseOf(undefined) })
+  }).pipe(Effect.scoped)
+
+/**
+ * Stops all consumers of the channel, in all processes, until it is resumed: none claims another message from it. What
+ * is in flight is finished; what is sent meanwhile, or becomes due, waits. The store remembers it, so that it survives
+ * restarts and deployments. For a broker's channel too.
+ *
+ * @example
+ * ```ts
+ * import { Channel, Consumer } from "@holdfast/core"
+ *
+ * class Orders extends Channel.Tag<Orders>()("shop/Orders") {}
+ *
+ * const paused = Consumer.pause(Orders) // Effect<void, MessagingError, MessageStore>
+ * ```
+ *
+ * @since 0.1.0
+ * @category pausing
+ */
+export const pause = <I, Name extends string, M extends Message.AnyClass>(
+  tag: Channel.TagClass<I, Name, M>
+): Effect.Effect<void, MessagingError, MessageStore> =>
+  Effect.flatMap(MessageStore, (store) => store.pause(tag.channelName))
+
+/**
+ * Lets the channel's consumers go on, and wakes them. Does nothing to a channel that is not paused.
+ *
+ * @example
+ * ```ts
+ * import { Channel, Consumer } from "@holdfast/core"
+ *
+ * class Orders extends Channel.Tag<Orders>()("shop/Orders") {}
+ *
+ * const resumed = Consumer.resume(Orders)
+ * ```
+ *
+ * @since 0.1.0
+ * @category pausing
+ */
+export const resume = <I, Name extends string, M extends Message.AnyClass>(
+  tag: Channel.TagClass<I, Name, M>
+): Effect.Effect<void, MessagingError, MessageStore> =>
+  Effect.flatMap(MessageStore, (store) => store.resume(tag.channelName))
+
+/**
+ * The names of the channels that are paused.
+ *
+ * @example
+ * ```ts
+ * import { Consumer } from "@holdfast/core"
+ *
+ * const names = Consumer.paused // Effect<ReadonlyArray<string>, MessagingError, MessageStore>
+ * ```
+ *
+ * @since 0.1.0
+ * @category pausing
+ */
+export const paused: Effect.Effect<ReadonlyArray<string>, MessagingError, MessageStore> = Effect.flatMap(
+  MessageStore,
+  (store) => store.paused
+)
 
 /**
  * Leaves the subscriptions of the channel's event handlers in the store without consuming: what `layer` does when it
@@ -189,6 +360,14 @@ const checkOptions = (channel: string, options: Options): Effect.Effect<void, Me
   )
 }
 
+const annotated = (tag: Channel.TagClass<any, any, any>) =>
+  Effect.annotateLogs({ package: "@holdfast/core", module: "Consumer", channel: tag.channelName })
+
+const residentSet = (): number => {
+  const { process } = globalThis as { readonly process?: { readonly memoryUsage?: { readonly rss?: () => number } } }
+  return process?.memoryUsage?.rss?.() ?? 0
+}
+
 const prepare = <I>(tag: Channel.TagClass<I, any, any>, options: Options | undefined) =>
   Effect.gen(function* () {
     const channel: Channel.Channel = yield* tag
@@ -197,6 +376,56 @@ const prepare = <I>(tag: Channel.TagClass<I, any, any>, options: Options | undef
     const owner = yield* uuid7
     return consumer.make(store, registry, channel, tag.policy, { leaseMillis: leaseOf(options), owner })
   })
+
+const runUntilStopped = <I>(
+  tag: Channel.TagClass<I, any, any>,
+  options: RunOptions | undefined
+): Effect.Effect<Stopped, MessagingError, I | HandlerRegistry | MessageStore> =>
+  Effect.gen(function* () {
+    const parts = yield* prepare(tag, options)
+    const reason = yield* open(tag, parts, options).pipe(
+      Effect.zipRight(claimUntilStopped(parts, options)),
+      Effect.scoped
+    )
+    const { handled } = parts.state
+    yield* Effect.logInfo(`Stopped (${reason}) after ${handled} messages`)
+    return { reason, handled }
+  }).pipe(annotated(tag))
+
+/** What comes before the first claim. When the scope closes, what is in flight is drained. */
+const open = <I>(tag: Channel.TagClass<I, any, any>, parts: consumer.Parts, options: Options | undefined) =>
+  Effect.gen(function* () {
+    yield* checkSchedule(options?.schedule)
+    yield* checkPool(tag, options)
+    yield* Effect.retry(subscribe(tag), { while: (error) => error.isRetryable, schedule: starting })
+    yield* wiring.warnOfChannel(parts.store, parts.registry, tag.channelName)
+    yield* wiring.heartbeat(parts.store, tag.channelName)
+    yield* consumer.open(parts, {
+      leaseMillis: leaseOf(options),
+      drainMillis: Duration.toMillis(options?.drainTimeout ?? "30 seconds")
+    })
+    yield* Effect.logInfo(`Consuming for ${parts.endpoints().join(", ")}`)
+  })
+
+const claimUntilStopped = (parts: consumer.Parts, options: RunOptions | undefined) =>
+  Effect.flatMap(MemoryUsage, (usage) => {
+    const { duration, empty, memory, messages } = options?.stopAfter ?? {}
+    return claiming.claimUntil(parts, {
+      concurrency: concurrencyOf(options),
+      pollMillis: Duration.toMillis(options?.pollInterval ?? "1 second"),
+      schedule: options?.schedule,
+      messages: messages ?? Number.POSITIVE_INFINITY,
+      durationMillis: duration === undefined ? undefined : Duration.toMillis(duration),
+      empty: empty ?? false,
+      memoryExceeded: memory === undefined ? Effect.succeed(false) : Effect.map(usage, (bytes) => bytes >= memory)
+    })
+  })
+
+/** A cron expression that cannot be read dies with its first step: when the consumer starts, not in the background. */
+const checkSchedule = (schedule: Schedule.Schedule<unknown> | undefined): Effect.Effect<void> =>
+  schedule === undefined
+    ? Effect.void
+    : Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.asVoid(schedule.step(now, undefined, schedule.initial)))
 
 const checkPool = (
   tag: Channel.TagClass<any, any, any>,

@@ -9,6 +9,7 @@ import * as DeadLetter from "./DeadLetter.ts"
 import * as Deduplication from "./Deduplication.ts"
 import * as EventBus from "./EventBus.ts"
 import * as HandlerRegistry from "./HandlerRegistry.ts"
+import { watch } from "./internal/wiring.ts"
 import * as MessageScheduler from "./MessageScheduler.ts"
 import * as MessageStore from "./MessageStore.ts"
 import * as QueryBus from "./QueryBus.ts"
@@ -16,6 +17,8 @@ import * as SagaStore from "./SagaStore.ts"
 
 /**
  * The command, query and event bus with the registry they share, over a message store.
+ *
+ * Ten seconds later it warns in the log of each channel that has handlers in this process but no consumer in any.
  *
  * @example
  * ```ts
@@ -32,7 +35,9 @@ export const layer: Layer.Layer<
   CommandBus.CommandBus | QueryBus.QueryBus | EventBus.EventBus | HandlerRegistry.HandlerRegistry,
   never,
   MessageStore.MessageStore
-> = Layer.mergeAll(CommandBus.layer, QueryBus.layer, EventBus.layer).pipe(Layer.provideMerge(HandlerRegistry.layer))
+> = Layer.mergeAll(CommandBus.layer, QueryBus.layer, EventBus.layer, watch).pipe(
+  Layer.provideMerge(HandlerRegistry.layer)
+)
 
 /**
  * The buses over a store in memory, with its scheduler, dead letters, deduplication and sagas: enough for a program that

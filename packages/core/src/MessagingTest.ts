@@ -10,20 +10,19 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/TestClock"
 import type { Channel, Policy } from "./Channel.ts"
-import type { CommandBus } from "./CommandBus.ts"
+import * as CommandBus from "./CommandBus.ts"
 import * as DeadLetter from "./DeadLetter.ts"
 import * as Deduplication from "./Deduplication.ts"
-import type { EventBus } from "./EventBus.ts"
-import { HandlerRegistry } from "./HandlerRegistry.ts"
+import * as EventBus from "./EventBus.ts"
+import * as HandlerRegistry from "./HandlerRegistry.ts"
 import * as consumer from "./internal/consumer.ts"
 import * as Input from "./internal/input.ts"
 import { type Observation, Observer } from "./internal/observer.ts"
 import type * as Message from "./Message.ts"
-import * as MessageBus from "./MessageBus.ts"
 import * as MessageScheduler from "./MessageScheduler.ts"
 import * as MessageStore from "./MessageStore.ts"
 import type { MessagingError } from "./MessagingError.ts"
-import type { QueryBus } from "./QueryBus.ts"
+import * as QueryBus from "./QueryBus.ts"
 import * as SagaStore from "./SagaStore.ts"
 
 /**
@@ -82,10 +81,10 @@ export class MessageLog extends Context.Tag("@holdfast/core/MessagingTest/Messag
  * @category models
  */
 export type Messaging =
-  | CommandBus
-  | QueryBus
-  | EventBus
-  | HandlerRegistry
+  | CommandBus.CommandBus
+  | QueryBus.QueryBus
+  | EventBus.EventBus
+  | HandlerRegistry.HandlerRegistry
   | MessageScheduler.MessageScheduler
   | DeadLetter.DeadLetter
   | Deduplication.Deduplication
@@ -116,7 +115,7 @@ export const layerStore: Layer.Layer<Messaging, never, MessageStore.MessageStore
     })
     const observer = Layer.succeed(Observer, { observe: (entry) => void entries.push(entry) })
     return Layer.mergeAll(
-      MessageBus.layer.pipe(Layer.provide(observer)),
+      buses.pipe(Layer.provideMerge(HandlerRegistry.layer), Layer.provide(observer)),
       MessageScheduler.layer,
       DeadLetter.layer,
       Deduplication.layer,
@@ -164,8 +163,8 @@ export const layer: Layer.Layer<Messaging | MessageStore.MessageStore> = layerSt
 )
 
 /**
- * Handles everything that is waiting now, on all channels with handlers here, until nothing is. Answers how many
- * messages that was.
+ * Handles everything that is waiting now, on all channels with handlers here that are not paused, until nothing is.
+ * Answers how many messages that was.
  *
  * @example
  * ```ts
@@ -177,10 +176,10 @@ export const layer: Layer.Layer<Messaging | MessageStore.MessageStore> = layerSt
  * @since 0.1.0
  * @category running
  */
-export const drain: Effect.Effect<number, MessagingError, HandlerRegistry | MessageStore.MessageStore> = Effect.gen(
-  function* () {
+export const drain: Effect.Effect<number, MessagingError, HandlerRegistry.HandlerRegistry | MessageStore.MessageStore> =
+  Effect.gen(function* () {
     const store = yield* MessageStore.MessageStore
-    const registry = yield* HandlerRegistry
+    const registry = yield* HandlerRegistry.HandlerRegistry
     let total = 0
     while (true) {
       let handled = 0
@@ -191,8 +190,7 @@ export const drain: Effect.Effect<number, MessagingError, HandlerRegistry | Mess
       if (handled === 0) return total
       total += handled
     }
-  }
-)
+  })
 
 /**
  * Lets time pass: moves the `TestClock` and the store's clock together, stopping at each moment at which a message
@@ -210,18 +208,18 @@ export const drain: Effect.Effect<number, MessagingError, HandlerRegistry | Mess
  */
 export const advance = (
   duration: Duration.DurationInput
-): Effect.Effect<number, MessagingError, HandlerRegistry | MessageStore.MessageStore> =>
+): Effect.Effect<number, MessagingError, HandlerRegistry.HandlerRegistry | MessageStore.MessageStore> =>
   Effect.gen(function* () {
     yield* Input.reject(Input.duration("the time to advance by", duration, { least: "0 millis", most: "36500 days" }))
     const store = yield* MessageStore.MessageStore
-    const registry = yield* HandlerRegistry
+    const registry = yield* HandlerRegistry.HandlerRegistry
     let left = Duration.toMillis(duration)
     let handled = yield* drain
     while (true) {
       const now = yield* store.now
-      const dues = yield* Effect.forEach(channels(registry), ([channel]) =>
-        store.scheduled({ channel: channel.name, limit: 1 })
-      )
+      const paused = yield* store.paused
+      const open = channels(registry).filter(([channel]) => !paused.includes(channel.name))
+      const dues = yield* Effect.forEach(open, ([channel]) => store.scheduled({ channel: channel.name, limit: 1 }))
       const next = Math.min(...dues.flat().map((scheduled) => Math.max(1, Math.ceil(scheduled.dueAt - now))))
       const step = Math.min(left, next)
       yield* store.advance(step)
@@ -308,7 +306,10 @@ export const handled = <M extends Message.AnyClass>(
 // internal
 // -----------------------------------------------------------------------------
 
-const channels = (registry: HandlerRegistry["Type"]): ReadonlyArray<readonly [Channel, Policy]> => {
+/** Without the warnings of `MessageBus.layer`: tests consume by hand. */
+const buses = Layer.mergeAll(CommandBus.layer, QueryBus.layer, EventBus.layer)
+
+const channels = (registry: HandlerRegistry.HandlerRegistry["Type"]): ReadonlyArray<readonly [Channel, Policy]> => {
   const byName = new Map<string, readonly [Channel, Policy]>()
   for (const { local, route } of registry.all()) {
     if (local && route !== undefined) byName.set(route.channel.name, [route.channel, route.policy])

@@ -15,10 +15,12 @@ import { idempotency } from "./idempotency.ts"
 import { interceptions } from "./interceptions.ts"
 import { interceptors } from "./interceptors.ts"
 import { leases } from "./leases.ts"
+import { pausing } from "./pausing.ts"
 import { policies } from "./policies.ts"
 import { queries } from "./queries.ts"
 import { registration } from "./registration.ts"
 import { conflicts, retriesInPlace } from "./retries.ts"
+import { schedules, stopConditions } from "./running.ts"
 import { sagas } from "./sagas.ts"
 import { scopes } from "./scopes.ts"
 import { headers, options } from "./sending.ts"
@@ -26,6 +28,7 @@ import { timeouts } from "./timeouts.ts"
 import { afterCommit, unitOfWork } from "./unitOfWork.ts"
 import { upcasting } from "./upcasting.ts"
 import { versions } from "./versions.ts"
+import { wiring } from "./wiring.ts"
 
 export const suites = <R>(backend: Backend<R>): void => {
   describe("a unit of work", () => unitOfWork(backend))
@@ -54,6 +57,10 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("sagas", () => sagas(backend))
   describe("timeouts", () => timeouts(backend))
   describe("consumers", () => consumers(backend))
+  describe("consumers with a schedule", () => schedules(backend))
+  describe("a consumer stops after", () => stopConditions(backend))
+  describe("a pause", () => pausing(backend))
+  describe("wiring:", () => wiring(backend))
   describe("leases", () => leases(backend))
   describe("shutdown", () => shutdown(backend))
   describe("unknown endpoints", () => unknownEndpoints(backend))

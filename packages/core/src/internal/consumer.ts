@@ -1,8 +1,8 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { Channel, Policy } from "../Channel.ts"
 import type { HandlerRegistry } from "../HandlerRegistry.ts"
@@ -17,7 +17,8 @@ export interface Parts extends Consuming {
   readonly endpoints: () => ReadonlyArray<string>
   readonly inFlight: Map<Delivery, Fiber.RuntimeFiber<unknown>>
   readonly lost: Set<Delivery>
-  readonly state: { stopping: boolean; slotFreed: () => void }
+  /** `handled` counts what it has settled: not what it gave back or lost. */
+  readonly state: { stopping: boolean; handled: number; slotFreed: () => void }
 }
 
 /** @internal */
@@ -29,7 +30,7 @@ export const make = (
   options: { readonly leaseMillis: number; readonly owner: string }
 ): Parts => {
   const lost = new Set<Delivery>()
-  const state = { stopping: false, slotFreed: () => {} }
+  const state = { stopping: false, handled: 0, slotFreed: () => {} }
   return {
     store,
     registry,
@@ -47,27 +48,35 @@ export const make = (
   }
 }
 
-/** @internal */
-export interface RunOptions {
-  readonly concurrency: number
-  readonly leaseMillis: number
-  readonly pollMillis: number
-  readonly drainMillis: number
-}
-
-/** Claims and renews in the background until the scope closes, then drains. @internal */
-export const run = (parts: Parts, options: RunOptions): Effect.Effect<void, never, Scope.Scope> =>
+/** Renews the leases of what is in flight until the scope closes; then drains. @internal */
+export const open = (
+  parts: Parts,
+  options: { readonly leaseMillis: number; readonly drainMillis: number }
+): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function* () {
-    // closing goes the other way round: no more claims, then the drain, and leases are renewed to its end
-    yield* Effect.forkScoped(Effect.interruptible(renewForever(parts, options)))
-    yield* Effect.addFinalizer(() => stop(parts, options))
-    yield* Effect.forkScoped(Effect.interruptible(claimForever(parts, options)))
+    // closing goes the other way round: first the drain, and leases are renewed to its end
+    yield* Effect.forkScoped(Effect.interruptible(renewForever(parts, options.leaseMillis)))
+    yield* Effect.addFinalizer(() => stop(parts, options.drainMillis))
+  })
+
+/** Handles a message in a fiber of its own, whatever becomes of whoever claimed it. @internal */
+export const start = (parts: Parts, delivery: Delivery): Effect.Effect<Fiber.RuntimeFiber<unknown>> =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.forkDaemon(Effect.interruptible(deliver(parts, delivery)))
+    parts.inFlight.set(delivery, fiber)
+    fiber.addObserver((exit) => {
+      parts.inFlight.delete(delivery)
+      parts.lost.delete(delivery)
+      if (Exit.isSuccess(exit) && exit.value !== "Released" && exit.value !== "Lost") parts.state.handled++
+      parts.state.slotFreed()
+    })
+    return fiber
   })
 
 /** Handles what is waiting, one message after the other, and answers how many that was. @internal */
-export const drain = (parts: Parts, options: Pick<RunOptions, "leaseMillis">): Effect.Effect<number, MessagingError> =>
+export const drain = (parts: Parts, options: { readonly leaseMillis: number }): Effect.Effect<number, MessagingError> =>
   Effect.gen(function* () {
-    yield* Effect.forkScoped(renewForever(parts, options))
+    yield* Effect.forkScoped(renewForever(parts, options.leaseMillis))
     let handled = 0
     while (yield* drainOne(parts)) handled++
     return handled
@@ -96,56 +105,12 @@ const drainOne = (parts: Parts): Effect.Effect<boolean, MessagingError> =>
     })
   )
 
-/** Never claims more than there are free slots: what is claimed is being handled, and memory stays bounded. */
-const claimForever = (parts: Parts, options: RunOptions): Effect.Effect<never> =>
-  Effect.forever(
-    Effect.gen(function* () {
-      const free = options.concurrency - parts.inFlight.size
-      if (free <= 0) return yield* freeSlot(parts, options.concurrency)
-      const deliveries = yield* claim(parts, free)
-      if (deliveries.length < free) yield* parts.source.wake(options.pollMillis)
-    })
-  )
-
-/** One step that cannot be cut in two: what the store has leased to us, we handle. */
-const claim = (parts: Parts, limit: number): Effect.Effect<ReadonlyArray<Delivery>> =>
-  parts.source.claim(limit).pipe(
-    Effect.tap(noteClaim),
-    Effect.tap((deliveries) => Effect.forEach(deliveries, (delivery) => start(parts, delivery), { discard: true })),
-    Effect.uninterruptible,
-    // also after a defect: a consumer that stopped without a word would need a human
-    Effect.sandbox,
-    Effect.tapError((cause) => Effect.logWarning("Claiming failed; trying again", cause)),
-    Effect.retry(backoff),
-    Effect.orDie
-  )
-
-const backoff = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")), Schedule.jittered)
-
-const start = (parts: Parts, delivery: Delivery): Effect.Effect<Fiber.RuntimeFiber<unknown>> =>
-  Effect.gen(function* () {
-    const fiber = yield* Effect.forkDaemon(Effect.interruptible(deliver(parts, delivery)))
-    parts.inFlight.set(delivery, fiber)
-    fiber.addObserver(() => {
-      parts.inFlight.delete(delivery)
-      parts.lost.delete(delivery)
-      parts.state.slotFreed()
-    })
-    return fiber
-  })
-
-const freeSlot = (parts: Parts, concurrency: number): Effect.Effect<void> =>
-  Effect.async<void>((resume) => {
-    if (parts.inFlight.size < concurrency) return resume(Effect.void)
-    parts.state.slotFreed = () => resume(Effect.void)
-  })
-
 /** Off the work path: a handler that blocks nothing but itself keeps its lease. */
-const renewForever = (parts: Parts, options: Pick<RunOptions, "leaseMillis">): Effect.Effect<never> =>
+const renewForever = (parts: Parts, leaseMillis: number): Effect.Effect<never> =>
   Effect.flatMap(Clock.currentTimeMillis, (started) => {
     let renewedAt = started
     const renew = Effect.gen(function* () {
-      yield* Effect.sleep(Math.floor(options.leaseMillis / 3))
+      yield* Effect.sleep(Math.floor(leaseMillis / 3))
       const deliveries = [...parts.inFlight.keys()]
       const now = yield* Clock.currentTimeMillis
       const lost =
@@ -154,7 +119,7 @@ const renewForever = (parts: Parts, options: Pick<RunOptions, "leaseMillis">): E
           : yield* Effect.either(Effect.sandbox(parts.source.renew(deliveries)))
       if (Either.isRight(lost)) renewedAt = now
       // without an answer for a whole lease, all of them are somebody else's by now
-      const gone = Either.isRight(lost) ? lost.right : now - renewedAt >= options.leaseMillis ? deliveries : []
+      const gone = Either.isRight(lost) ? lost.right : now - renewedAt >= leaseMillis ? deliveries : []
       yield* Effect.forEach(gone, (delivery) => abandon(parts, delivery), { discard: true })
     })
     return Effect.forever(renew)
@@ -169,12 +134,12 @@ const abandon = (parts: Parts, delivery: Delivery): Effect.Effect<void> =>
   })
 
 /** Takes nothing new, lets handlers finish, interrupts and gives back the rest. */
-const stop = (parts: Parts, options: RunOptions): Effect.Effect<void> =>
+const stop = (parts: Parts, drainMillis: number): Effect.Effect<void> =>
   Effect.gen(function* () {
     const fibers = () => [...parts.inFlight.values()]
     yield* Effect.forEach(fibers(), Fiber.await, { concurrency: "unbounded", discard: true }).pipe(
       Effect.interruptible,
-      Effect.timeoutOption(options.drainMillis)
+      Effect.timeoutOption(drainMillis)
     )
     parts.state.stopping = true
     yield* Fiber.interruptAll(fibers())
