@@ -641,6 +641,18 @@ ok(
   )
 )
 ok(equal<Effect.Effect<number, MessagingError.MessagingError, Consumes>>()(Consumer.drain(OrdersChannel)))
+
+type Run<A> = Effect.Effect<A, MessagingError.MessagingError, Consumes | Handler.HandledOn<OrdersChannel>>
+ok(equal<Run<never>>()(Consumer.run(OrdersChannel)))
+ok(equal<Run<never>>()(Consumer.run(OrdersChannel, { concurrency: 10, lease: "10 seconds" })))
+ok(equal<Run<Consumer.Stopped>>()(Consumer.run(OrdersChannel, { stopAfter: { messages: 10, memory: 512 * 1024 } })))
+ok(equal<Run<Consumer.Stopped>>()(Consumer.run(OrdersChannel, { schedule: Schedule.fixed("1 minute") })))
+ok(equal<Run<Consumer.Stopped>>()(Consumer.run(OrdersChannel, {} as Consumer.RunOptions)))
+
+type Stored<A> = Effect.Effect<A, MessagingError.MessagingError, MessageStore.MessageStore>
+ok(equal<Stored<void>>()(Consumer.pause(OrdersChannel)))
+ok(equal<Stored<void>>()(Consumer.resume(OrdersChannel)))
+ok(equal<Stored<ReadonlyArray<string>>>()(Consumer.paused))
 ok(equal<Effect.Effect<void, MessagingError.MessagingError, Consumes>>()(Consumer.subscribe(OrdersChannel)))
 ok(
   equal<Effect.Effect<void, MessagingError.MessagingError, MessageStore.MessageStore>>()(

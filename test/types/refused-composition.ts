@@ -202,6 +202,21 @@ Consumer.layer(Orders)
 // @refused 'concurency' does not exist in type 'Options'. Did you mean to write 'concurrency'?
 Consumer.layer(OrdersChannel, { concurency: 10 })
 
+// @refused 'message' does not exist in type 'StopAfter'. Did you mean to write 'messages'?
+Consumer.run(OrdersChannel, { stopAfter: { message: 10 } })
+
+// @refused Type 'string' is not assignable to type 'Schedule<unknown, unknown, never>'
+Consumer.run(OrdersChannel, { schedule: "1 minute" })
+
+// @refused Type 'HandledOn<OrdersChannel>' is not assignable to type 'never'
+Consumer.run(OrdersChannel, { stopAfter: { empty: true } }).pipe(
+  Effect.provide(Layer.merge(OrdersInMemory, MessageBus.layerMemory)),
+  Effect.runPromise
+)
+
+// @refused 'reason' does not exist on type 'never'
+Effect.map(Consumer.run(OrdersChannel, { concurrency: 10 }), (stopped) => stopped.reason)
+
 // @refused Type 'HandlerRegistry' is not assignable to type 'never'
 Effect.provide(MessagingTest.drain, MessageStore.layerMemory).pipe(Effect.runPromise)
 
