@@ -152,12 +152,12 @@ export const stopConditions = <R>(backend: Backend<R>): void => {
     const { handler, open, state } = gated()
     return Effect.gen(function* () {
       yield* ship("a")
-      const running = yield* Effect.fork(Consumer.run(Orders, { stopAfter: { empty: true } }))
+      const running = yield* Effect.fork(Consumer.run(Orders, { lease: "1 hour", stopAfter: { empty: true } }))
       yield* eventually(
         "it runs",
         Effect.sync(() => state.running === 1)
       )
-      yield* settle
+      yield* pass(3 * second) // it looks again
       assert.isFalse(yield* ended(running))
       yield* ship("b")
       yield* eventually(
