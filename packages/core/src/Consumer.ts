@@ -3,9 +3,8 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
@@ -15,7 +14,7 @@ import type { HandledOn } from "./Handler.ts"
 import { HandlerRegistry } from "./HandlerRegistry.ts"
 import * as claiming from "./internal/claiming.ts"
 import * as consumer from "./internal/consumer.ts"
-import * as Input from "./internal/input.ts"
+import { check, claimingOf, concurrencyOf, drainOf, leaseOf } from "./internal/consumerOptions.ts"
 import { uuid7 } from "./internal/uuid.ts"
 import * as wiring from "./internal/wiring.ts"
 import type * as Message from "./Message.ts"
@@ -62,6 +61,13 @@ export interface Options {
 /**
  * When a consumer that is run as an effect stops: as soon as one of these holds. They are looked at between messages.
  *
+ * @example
+ * ```ts
+ * import { Consumer } from "@holdfast/core"
+ *
+ * const recycled: Consumer.StopAfter = { messages: 10_000, duration: "6 hours", memory: 512 * 1024 * 1024 }
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -79,6 +85,13 @@ export interface StopAfter {
 /**
  * How a consumer runs that ends by itself.
  *
+ * @example
+ * ```ts
+ * import { Consumer } from "@holdfast/core"
+ *
+ * const job: Consumer.RunOptions = { concurrency: 10, stopAfter: { empty: true } }
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -88,6 +101,14 @@ export interface RunOptions extends Options {
 
 /**
  * Why a consumer stopped, and how many messages it handled: those whose handler failed count, those given back do not.
+ *
+ * @example
+ * ```ts
+ * import { Consumer } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const report = ({ handled, reason }: Consumer.Stopped) => Effect.log(`${handled} handled, stopped by ${reason}`)
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -146,7 +167,6 @@ export const layer = <I, Name extends string, M extends Message.AnyClass>(
 ): Layer.Layer<never, MessagingError, I | HandledOn<I> | HandlerRegistry | MessageStore> =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
-      yield* checkOptions(tag.channelName, options ?? {})
       const parts = yield* prepare(tag, options)
       yield* open(tag, parts, options)
       yield* claimUntilStopped(parts, options).pipe(
@@ -346,20 +366,6 @@ const starting = Schedule.exponential("100 millis").pipe(
   Schedule.upTo("30 seconds")
 )
 
-const concurrencyOf = (options: Options | undefined): number => options?.concurrency ?? 4
-
-const leaseOf = (options: Options | undefined): number => Duration.toMillis(options?.lease ?? "10 seconds")
-
-const checkOptions = (channel: string, options: Options): Effect.Effect<void, MessagingError> => {
-  const of = `of the consumer of channel "${channel}"`
-  return Input.reject(
-    Input.wholeNumber(`the concurrency ${of}`, options.concurrency, 1),
-    Input.duration(`the lease ${of}`, options.lease, { least: "1 second", most: "1 day" }),
-    Input.duration(`the pollInterval ${of}`, options.pollInterval, { least: "1 millis", most: "1 day" }),
-    Input.duration(`the drainTimeout ${of}`, options.drainTimeout, { least: "0 millis" })
-  )
-}
-
 const annotated = (tag: Channel.TagClass<any, any, any>) =>
   Effect.annotateLogs({ package: "@holdfast/core", module: "Consumer", channel: tag.channelName })
 
@@ -393,39 +399,19 @@ const runUntilStopped = <I>(
   }).pipe(annotated(tag))
 
 /** What comes before the first claim. When the scope closes, what is in flight is drained. */
-const open = <I>(tag: Channel.TagClass<I, any, any>, parts: consumer.Parts, options: Options | undefined) =>
+const open = <I>(tag: Channel.TagClass<I, any, any>, parts: consumer.Parts, options: RunOptions | undefined) =>
   Effect.gen(function* () {
-    yield* checkSchedule(options?.schedule)
+    yield* check(tag.channelName, options ?? {})
     yield* checkPool(tag, options)
     yield* Effect.retry(subscribe(tag), { while: (error) => error.isRetryable, schedule: starting })
     yield* wiring.warnOfChannel(parts.store, parts.registry, tag.channelName)
     yield* wiring.heartbeat(parts.store, tag.channelName)
-    yield* consumer.open(parts, {
-      leaseMillis: leaseOf(options),
-      drainMillis: Duration.toMillis(options?.drainTimeout ?? "30 seconds")
-    })
+    yield* consumer.open(parts, { leaseMillis: leaseOf(options), drainMillis: drainOf(options) })
     yield* Effect.logInfo(`Consuming for ${parts.endpoints().join(", ")}`)
   })
 
 const claimUntilStopped = (parts: consumer.Parts, options: RunOptions | undefined) =>
-  Effect.flatMap(MemoryUsage, (usage) => {
-    const { duration, empty, memory, messages } = options?.stopAfter ?? {}
-    return claiming.claimUntil(parts, {
-      concurrency: concurrencyOf(options),
-      pollMillis: Duration.toMillis(options?.pollInterval ?? "1 second"),
-      schedule: options?.schedule,
-      messages: messages ?? Number.POSITIVE_INFINITY,
-      durationMillis: duration === undefined ? undefined : Duration.toMillis(duration),
-      empty: empty ?? false,
-      memoryExceeded: memory === undefined ? Effect.succeed(false) : Effect.map(usage, (bytes) => bytes >= memory)
-    })
-  })
-
-/** A cron expression that cannot be read dies with its first step: when the consumer starts, not in the background. */
-const checkSchedule = (schedule: Schedule.Schedule<unknown> | undefined): Effect.Effect<void> =>
-  schedule === undefined
-    ? Effect.void
-    : Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.asVoid(schedule.step(now, undefined, schedule.initial)))
+  Effect.flatMap(MemoryUsage, (usage) => claiming.claimUntil(parts, claimingOf(options, usage)))
 
 const checkPool = (
   tag: Channel.TagClass<any, any, any>,

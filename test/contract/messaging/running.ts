@@ -258,13 +258,19 @@ export const stopConditions = <R>(backend: Backend<R>): void => {
     }).pipe(within(backend, Handler.layer(handler)))
   })
 
-  it.effect("it registers as the layer does: a pool that is too small is refused", () =>
-    Effect.gen(function* () {
-      const few = withStore(
-        () => ({ handlerConnections: 3 }),
-        Consumer.run(Orders, { concurrency: 4, stopAfter: { empty: true } })
-      )
-      assert.strictEqual((yield* Effect.flip(few)).reason, "Rejected")
-    }).pipe(within(backend, Handler.layer(plain)))
+  it.effect(
+    "it registers as the layer does: a pool that is too small and conditions that make no sense are refused",
+    () =>
+      Effect.gen(function* () {
+        const few = withStore(
+          () => ({ handlerConnections: 3 }),
+          Consumer.run(Orders, { concurrency: 4, stopAfter: { empty: true } })
+        )
+        assert.strictEqual((yield* Effect.flip(few)).reason, "Rejected")
+        for (const stopAfter of [{ messages: 0 }, { duration: -1 }, { memory: 0.5 }]) {
+          const error = yield* Effect.flip(Consumer.run(Orders, { stopAfter }))
+          assert.match(error.detail, /^stopAfter\.\w+ of the consumer of channel "test\/Orders" is .*: give a/)
+        }
+      }).pipe(within(backend, Handler.layer(plain)))
   )
 }
