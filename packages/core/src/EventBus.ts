@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Metadata } from "./Envelope.ts"
@@ -64,6 +65,8 @@ export interface PublishOptions {
   readonly headers?: UserHeaders | undefined
   /** Holds the copies of asynchronous handlers back. Wins over the delay of a handler. */
   readonly delay?: When | undefined
+  /** Holds the copies back until an instant. Wins over `delay`. */
+  readonly at?: DateTime.DateTime | Date | undefined
   /** Copies with a higher priority are taken first. Else the handler's, else 0. */
   readonly priority?: number | undefined
 }

@@ -149,7 +149,7 @@ export const options = <R>(backend: Backend<R>): void => {
     }).pipe(within(backend, Handler.layer(handler)))
   })
 
-  it.effect("a delay of a publisher holds back all copies, and wins over a handler's own", () => {
+  it.effect("a delay of a publisher holds back all copies, and wins over a handler's own; an instant over both", () => {
     const seen: Array<string> = []
     const on = (name: string) =>
       Handler.event(Placed, { name, handle: () => Effect.sync(() => void seen.push(name)) }).pipe(
@@ -160,6 +160,11 @@ export const options = <R>(backend: Backend<R>): void => {
       yield* advance("5 minutes")
       assert.deepStrictEqual(seen, [])
       yield* advance("10 minutes")
+      assert.deepStrictEqual(seen.splice(0).toSorted(), ["A", "B"])
+      yield* placed("2", { at: new Date((yield* now) + 2 * hour), delay: "10 minutes" })
+      yield* advance("119 minutes")
+      assert.deepStrictEqual(seen, [])
+      yield* advance("2 minutes")
       assert.deepStrictEqual(seen.toSorted(), ["A", "B"])
     }).pipe(within(backend, Handler.layer(on("A"), on("B").pipe(Handler.delay("1 hour")))))
   })
