@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
+import type { Metadata } from "./Envelope.ts"
 import type { Handler, Mode } from "./Handler.ts"
 import type { Headers } from "./Headers.ts"
 import type { CurrentSaga } from "./internal/saga.ts"
@@ -200,7 +201,10 @@ export const startOn: {
     message: C & Moves<C>,
     options: {
       readonly id: Identify<C>
-      readonly handle: (message: C["Type"]) => Effect.Effect<State["Type"] | Complete<State["Type"]>, E2, R2>
+      readonly handle: (
+        message: C["Type"],
+        envelope: Metadata
+      ) => Effect.Effect<State["Type"] | Complete<State["Type"]>, E2, R2>
     }
   ): <Name extends string, M extends Message.AnyClass, E, R, M0 extends Mode>(
     self: Saga<Name, State, M, E, R, M0>
@@ -224,7 +228,10 @@ export const startOn: {
     message: C & Moves<C>,
     options: {
       readonly id: Identify<C>
-      readonly handle: (message: C["Type"]) => Effect.Effect<State["Type"] | Complete<State["Type"]>, E2, R2>
+      readonly handle: (
+        message: C["Type"],
+        envelope: Metadata
+      ) => Effect.Effect<State["Type"] | Complete<State["Type"]>, E2, R2>
     }
   ): Saga<Name, State, M | C, E | E2 | MessagingError, Exclude<R | R2, CurrentSaga>, M0>
 } = dual(3, (self: internal.AnySaga, message: Message.AnyClass, options: any) =>
@@ -232,13 +239,14 @@ export const startOn: {
     message,
     starts: true,
     id: options.id,
-    handle: (_state: unknown, event: unknown) => options.handle(event)
+    handle: (_state: unknown, event: unknown, envelope: Metadata) => options.handle(event, envelope)
   })
 )
 
 /**
  * Moves the instance on when the message arrives: return the new state to go on, or `Saga.complete(state)` to end.
- * Without an instance under its identifier the message is ignored.
+ * Without an instance under its identifier the message is ignored. Like all transitions it also gets the message's
+ * envelope.
  *
  * @example
  * ```ts
@@ -268,7 +276,8 @@ export const on: {
       readonly id: Identify<C>
       readonly handle: (
         state: State["Type"],
-        message: C["Type"]
+        message: C["Type"],
+        envelope: Metadata
       ) => Effect.Effect<State["Type"] | Complete<State["Type"]>, E2, R2>
     }
   ): <Name extends string, M extends Message.AnyClass, E, R, M0 extends Mode>(
@@ -295,7 +304,8 @@ export const on: {
       readonly id: Identify<C>
       readonly handle: (
         state: State["Type"],
-        message: C["Type"]
+        message: C["Type"],
+        envelope: Metadata
       ) => Effect.Effect<State["Type"] | Complete<State["Type"]>, E2, R2>
     }
   ): Saga<Name, State, M | C, E | E2 | MessagingError, Exclude<R | R2, CurrentSaga>, M0>
@@ -336,7 +346,10 @@ export const onTimeout: {
   <State extends Schema.Schema.Any, E2, R2>(
     name: string,
     options: {
-      readonly handle: (state: State["Type"]) => Effect.Effect<State["Type"] | Complete<State["Type"]>, E2, R2>
+      readonly handle: (
+        state: State["Type"],
+        envelope: Metadata
+      ) => Effect.Effect<State["Type"] | Complete<State["Type"]>, E2, R2>
     }
   ): <Name extends string, M extends Message.AnyClass, E, R, M0 extends Mode>(
     self: Saga<Name, State, M, E, R, M0>
@@ -349,7 +362,10 @@ export const onTimeout: {
     self: Saga<Name, State, M, E, R, M0>,
     name: string,
     options: {
-      readonly handle: (state: State["Type"]) => Effect.Effect<State["Type"] | Complete<State["Type"]>, E2, R2>
+      readonly handle: (
+        state: State["Type"],
+        envelope: Metadata
+      ) => Effect.Effect<State["Type"] | Complete<State["Type"]>, E2, R2>
     }
   ): Saga<Name, State, M, E | E2 | MessagingError, Exclude<R | R2, CurrentSaga> | MessageScheduler, "Timed">
 } = dual(3, (self: internal.AnySaga, name: string, options: any) =>

@@ -2,16 +2,19 @@
  * What a handler sees: the services of its layer, and of its sender only the unit, the envelope and the span.
  */
 import { assert, it } from "@effect/vitest"
-import { Envelope, Handler, UnitOfWork } from "@holdfast/core"
-import { Config, ConfigProvider, Context, Deferred, Effect, Exit, Fiber, Layer } from "effect"
+import { Envelope, EventBus, Handler, QueryBus, UnitOfWork } from "@holdfast/core"
+import { Config, ConfigProvider, Context, Deferred, Effect, Exit, Fiber, Layer, Schedule } from "effect"
 import type { Backend } from "./backend.ts"
 import {
+  CountRows,
   defect,
   drain,
   expectRows,
   expectShipped,
   Orders,
+  Paid,
   Place,
+  Placed,
   place,
   Reserve,
   refuse,
@@ -54,12 +57,18 @@ export const contexts = <R>(backend: Backend<R>): void => {
     )
   })
 
-  it.effect("sees its own envelope, and its sender's conversation in it", () => {
+  it.effect("is given its message's envelope, with its sender's conversation in it, and sees it as a service", () => {
     const seen: Array<Envelope.Metadata> = []
-    const look = Effect.map(Envelope.CurrentEnvelope, (envelope) => void seen.push(envelope))
-    const placing = Handler.command(Place, () => Effect.as(Effect.all([look, reserve(), ship(), look]), ""))
-    const reserving = Handler.command(Reserve, () => look)
-    const shipping = Handler.command(Ship, () => look).pipe(Handler.asynchronous(Orders))
+    const look = (given: Envelope.Metadata) =>
+      Effect.map(Envelope.CurrentEnvelope, (envelope) => {
+        assert.deepStrictEqual(given, envelope)
+        seen.push(envelope)
+      })
+    const placing = Handler.command(Place, (_, envelope) =>
+      Effect.as(Effect.all([look(envelope), reserve(), ship(), look(envelope)]), "")
+    )
+    const reserving = Handler.command(Reserve, (_, envelope) => look(envelope))
+    const shipping = Handler.command(Ship, (_, envelope) => look(envelope)).pipe(Handler.asynchronous(Orders))
     return Effect.gen(function* () {
       yield* place()
       yield* drain
@@ -71,6 +80,34 @@ export const contexts = <R>(backend: Backend<R>): void => {
         assert.strictEqual(caused.headers.correlationId, first!.id)
       }
     }).pipe(within(backend, Handler.layer(placing, reserving, shipping)))
+  })
+
+  it.effect("is given the headers, id and attempt of its message, whatever its kind", () => {
+    const seen: Record<string, Envelope.Metadata> = {}
+    const note = (envelope: Envelope.Metadata) =>
+      Effect.sync(() => {
+        seen[`${envelope.tag} ${envelope.attempt}`] = envelope
+      })
+    const counting = Handler.query(CountRows, (_, envelope) => Effect.as(note(envelope), 0))
+    const confirming = Handler.event([Placed, Paid], {
+      name: "Confirm",
+      handle: (_, envelope) =>
+        note(envelope).pipe(
+          Effect.zipRight(envelope.attempt === 1 && envelope.tag === "Paid" ? Effect.fail("busy") : Effect.void)
+        )
+    }).pipe(Handler.asynchronous(Orders), Handler.retry(Schedule.recurs(1)))
+    return Effect.gen(function* () {
+      yield* QueryBus.ask(new CountRows(), { headers: { step: "asked" } })
+      yield* EventBus.publish(new Placed({ id: "1" }), { headers: { step: "placed" } })
+      yield* EventBus.publish(new Paid({ id: "1" }), { headers: { step: "paid" } })
+      yield* drain
+      assert.deepStrictEqual(
+        Object.entries(seen).map(([key, { headers }]) => `${key} ${headers.step}`),
+        ["CountRows 1 asked", "Placed 1 placed", "Paid 1 paid", "Paid 2 paid"]
+      )
+      assert.strictEqual(seen["Paid 2"]!.id, seen["Paid 1"]!.id)
+      assert.strictEqual(seen["Paid 2"]!.endpoint, "Confirm")
+    }).pipe(within(backend, Handler.layer(counting, confirming)))
   })
 
   it.effect("runs under the span of its sender, over a channel too", () => {

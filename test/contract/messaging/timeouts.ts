@@ -2,7 +2,7 @@
  * Timeouts of sagas: rows that fire at their time, once.
  */
 import { assert, it } from "@effect/vitest"
-import { Consumer, EventBus, Handler, MessageScheduler, Saga } from "@holdfast/core"
+import { Consumer, type Envelope, EventBus, Handler, MessageScheduler, Saga } from "@holdfast/core"
 import { Effect, Layer, Option, Schema } from "effect"
 import { type Backend, Ledger } from "./backend.ts"
 import {
@@ -67,6 +67,35 @@ const started = Effect.gen(function* () {
 })
 
 export const timeouts = <R>(backend: Backend<R>): void => {
+  it.effect("get the envelope of what fired them, as the other transitions do", () => {
+    const seen: Array<Envelope.Metadata> = []
+    const look = (state: string, envelope: Envelope.Metadata) =>
+      Effect.as(
+        Effect.sync(() => seen.push(envelope)),
+        state
+      )
+    const saga = Saga.make("Looking", { state: Schema.String }).pipe(
+      Saga.startOn(Placed, {
+        id: (_) => _.id,
+        handle: (_, envelope) => Effect.zipLeft(look("started", envelope), Saga.arm("late", "1 hour"))
+      }),
+      Saga.on(Paid, { id: (_) => _.id, handle: (state, _, envelope) => look(state, envelope) }),
+      Saga.onTimeout("late", { handle: look }),
+      Handler.asynchronous(Orders)
+    )
+    return Effect.gen(function* () {
+      yield* placed("1", { headers: { step: "one" } })
+      yield* drain
+      yield* EventBus.publish(new Paid({ id: "1" }), { headers: { step: "two" } })
+      yield* advance("1 hour")
+      const [started, moved, fired] = seen
+      assert.deepStrictEqual([started!.headers.step, moved!.headers.step, fired!.headers.step], ["one", "two", "one"])
+      assert.deepStrictEqual([started!.tag, moved!.tag], ["Placed", "Paid"])
+      assert.strictEqual(fired!.headers.causationId, started!.id)
+      for (const { attempt, endpoint } of seen) assert.deepStrictEqual([attempt, endpoint], [1, "Looking"])
+    }).pipe(within(backend, Handler.layer(saga)))
+  })
+
   it.effect("fire at their time, not before, and once", () =>
     Effect.gen(function* () {
       const start = yield* started

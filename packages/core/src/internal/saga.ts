@@ -29,9 +29,9 @@ export type Transition =
       readonly message: Message.AnyClass
       readonly starts: boolean
       readonly id: (message: any, headers: Readonly<Record<string, string>>) => string | Option.Option<string>
-      readonly handle: (state: any, message: any) => Effect.Effect<any, any, any>
+      readonly handle: (state: any, message: any, envelope: Metadata) => Effect.Effect<any, any, any>
     }
-  | { readonly timeout: string; readonly handle: (state: any) => Effect.Effect<any, any, any> }
+  | { readonly timeout: string; readonly handle: (state: any, envelope: Metadata) => Effect.Effect<any, any, any> }
 
 /** @internal */
 export interface AnySaga {
@@ -114,7 +114,7 @@ interface Step {
   readonly row: Option.Option<SagaRow>
   /** The timeout that this step answers: it is armed no longer. */
   readonly fired: string | undefined
-  readonly run: (state: any) => Effect.Effect<any, any, any>
+  readonly run: (state: any, envelope: Metadata) => Effect.Effect<any, any, any>
 }
 
 const handle = (saga: AnySaga, message: any): Effect.Effect<void, any, any> =>
@@ -176,7 +176,9 @@ const onMessage = (saga: AnySaga, message: any, row: Option.Option<SagaRow>): St
   const transition = saga.transitions.find(
     (t) => "message" in t && t.message._tag === message._tag && t.starts === Option.isNone(row)
   )
-  return transition !== undefined && "message" in transition ? (state) => transition.handle(state, message) : undefined
+  return transition !== undefined && "message" in transition
+    ? (state, envelope) => transition.handle(state, message, envelope)
+    : undefined
 }
 
 /** Only the last arming of a timeout counts: others were moved or cancelled while they were on their way. */
@@ -195,7 +197,7 @@ const move = ({ fired, id, row, run, saga }: Step) =>
     const timers = new Map(Option.isSome(row) ? Object.entries(row.value.timers) : [])
     if (fired !== undefined) timers.delete(fired)
     const timing = yield* makeTiming(saga, id, timers, unit)
-    const next = yield* Effect.provideService(run(state), CurrentSaga, timing)
+    const next = yield* Effect.provideService(run(state, yield* CurrentEnvelope), CurrentSaga, timing)
     const completed = isComplete(next)
     const encoded = yield* encodeState(saga, completed ? next.state : next)
     if (completed) {
