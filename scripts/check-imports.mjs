@@ -13,12 +13,12 @@ import { filesIn, lineAt, packagesIn, repository, scan } from "./source.mjs"
 const rows = [
   ["Message", "Envelope", "Headers"],
   [
-    ...["MessagingError", "MessageStore", "UnitOfWork", "Channel", "MessageScheduler", "DeadLetter", "Deduplication"],
+    ...["MessagingError", "MessageStore", "DeadLetter", "UnitOfWork", "Channel", "MessageScheduler", "Deduplication"],
     "SagaStore",
     ...["Journal", "RetryPolicy", "HandlerRegistry", "Interceptor"]
   ],
-  ["Handler"],
-  ["CommandBus", "QueryBus", "EventBus", "MessageBus", "Consumer", "Outbox"],
+  ["CommandBus", "QueryBus", "EventBus", "Handler"],
+  ["MessageBus", "Consumer", "Outbox"],
   [
     ...["EventStore", "Snapshot", "Repository", "Aggregate", "Saga", "ProjectionStore", "Projection"],
     ...["Orchestrator", "Recurring"]

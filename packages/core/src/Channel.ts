@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import type { Envelope } from "./Envelope.ts"
 import * as Input from "./internal/input.ts"
+import type { HearsFailures } from "./internal/refusedChannels.ts"
 import type * as Message from "./Message.ts"
 import type { Delivery, Due } from "./MessageStore.ts"
 import type { MessagingError } from "./MessagingError.ts"
@@ -162,6 +163,8 @@ export interface Policy {
   /** Durable retries of handlers that declare none of their own. Without one, the first failure is the last. */
   readonly retry: Schedule.Schedule<any, unknown, never> | undefined
   readonly deadLetter: DeadLetterPolicy
+  /** The durable name of the channel that is told of each message that is given up. */
+  readonly errorChannel: string | undefined
   /** The largest payload in bytes, encoded; a larger one fails at the sender with `TooLarge`. */
   readonly maxBytes: number
 }
@@ -243,10 +246,12 @@ type MissingSelf = 'Missing `Self` generic - use `class Self extends Channel.Tag
  * Declares a channel as a service: which messages it carries, and what happens to those that fail.
  *
  * `name` is the durable name; it is the service's key unless given, and messages in flight name it, so choose one when
- * the class moves. `retry` is used by handlers without one of their own. A message is parked when retries end, when its
+ * the class moves. `retry` is used by handlers without one of their own. A message is given up when retries end, when its
  * handler dies, when its payload does not decode, when `afterCrashes` consumers (5) were lost with it, or when for
- * `unknownEndpointAfter` (one hour) nobody knew its endpoint or version. `maxBytes` is 1 MiB. The channel's layer dies when
- * the name is empty, or a number less than one.
+ * `unknownEndpointAfter` (one hour) nobody knew its endpoint or version. It is then parked, and a
+ * `DeadLetter.MessageFailed` is put on the `errorChannel` in the same commit. Handlers may override `retry`,
+ * `deadLetter` and `errorChannel`. `maxBytes` is 1 MiB. The channel's layer dies when the name is empty, or a number
+ * less than one.
  *
  * @example
  * ```ts
@@ -266,7 +271,11 @@ type MissingSelf = 'Missing `Self` generic - use `class Self extends Channel.Tag
  */
 export const Tag =
   <Self = never>() =>
-  <const Name extends string, const Messages extends ReadonlyArray<Message.AnyClass> = ReadonlyArray<Message.AnyClass>>(
+  <
+    const Name extends string,
+    const Messages extends ReadonlyArray<Message.AnyClass> = ReadonlyArray<Message.AnyClass>,
+    Errors extends TagClass<any, string, any> = never
+  >(
     key: Name,
     options?: {
       readonly messages?: Messages | undefined
@@ -277,6 +286,7 @@ export const Tag =
         readonly afterCrashes?: number | undefined
         readonly unknownEndpointAfter?: Duration.DurationInput | undefined
       }
+      readonly errorChannel?: (Errors & HearsFailures<Name, Errors>) | undefined
       readonly maxBytes?: number | undefined
     }
   ): [Self] extends [never] ? MissingSelf : TagClass<Self, Name, Messages[number]> =>
@@ -291,6 +301,7 @@ export const Tag =
           afterCrashes: options?.deadLetter?.afterCrashes ?? 5,
           unknownEndpointAfter: Input.millisOf(options?.deadLetter?.unknownEndpointAfter ?? "1 hour")
         },
+        errorChannel: options?.errorChannel?.channelName,
         maxBytes: options?.maxBytes ?? 1024 * 1024
       }
     } as any

@@ -14,15 +14,20 @@ import type * as Scope from "effect/Scope"
 import type * as Channel from "./Channel.ts"
 import type { CurrentEnvelope, Metadata } from "./Envelope.ts"
 import type { HandlerRegistry } from "./HandlerRegistry.ts"
+import type { Handles } from "./handler/handles.ts"
+import type { DeadLetterOptions, FailuresOnly } from "./handler/policies.ts"
 import type { CurrentEndpoint } from "./internal/endpoint.ts"
 import * as internal from "./internal/handler.ts"
-import type { Accepted, Routed } from "./internal/refusals.ts"
+import type { Answered, Returned } from "./internal/output.ts"
+import type { Accepted, Routed, Silences } from "./internal/refusals.ts"
 import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
 import type { UnitOfWork } from "./UnitOfWork.ts"
 
 export * from "./handler/composition.ts"
 export * from "./handler/delivery.ts"
+export * from "./handler/handles.ts"
+export * from "./handler/output.ts"
 export * from "./handler/policies.ts"
 
 /**
@@ -39,7 +44,7 @@ export type TypeId = "~@holdfast/core/Handler"
 
 /**
  * Whether the sender waits for the handler, or the message travels a channel. `Timed` is a saga with timeouts that has
- * no channel yet.
+ * no channel yet; `Returns` is a handler that returns messages which go nowhere yet.
  *
  * @example
  * ```ts
@@ -55,7 +60,19 @@ export type TypeId = "~@holdfast/core/Handler"
  * @since 0.1.0
  * @category models
  */
-export type Mode = "Synchronous" | "Asynchronous" | "Timed"
+export type Mode = "Synchronous" | "Asynchronous" | "Timed" | Returns<unknown>
+
+/**
+ * The mode, for types alone, of a synchronous handler that returns the messages `Next`, until `Handler.outputTo` says
+ * where they go.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Returns<out Next> {
+  readonly _: unique symbol
+  readonly next: Next
+}
 
 /**
  * A handler of the messages `M`, which may fail with `E` and requires `R`.
@@ -117,6 +134,8 @@ export interface Options {
   readonly timeout?: Duration.DurationInput | undefined
   readonly retryInPlace?: Schedule.Schedule<any, any, never> | undefined
   readonly retryDurably?: Schedule.Schedule<any, any, never> | undefined
+  readonly errorChannel?: Channel.TagClass<any, string, any> | undefined
+  readonly deadLetter?: DeadLetterOptions | undefined
   readonly deduplicate?:
     | { readonly key: (message: any, envelope: Metadata) => string; readonly window: Duration.DurationInput }
     | undefined
@@ -144,29 +163,6 @@ export interface Options {
  * @category models
  */
 export interface Any extends Handler<any, any, any, any> {}
-
-/**
- * Stands in the requirements of whoever sends a command or asks a query, and is provided by the layer of the handler:
- * without a handler it does not compile.
- *
- * @example
- * ```ts
- * import { CommandBus, type Handler, Message, type MessagingError } from "@holdfast/core"
- * import type { Effect } from "effect"
- *
- * class Ship extends Message.Command<Ship>()("Ship") {}
- *
- * const ship: Effect.Effect<void, MessagingError.MessagingError, CommandBus.CommandBus | Handler.Handles<"Ship">> =
- *   CommandBus.send(new Ship())
- * ```
- *
- * @since 0.1.0
- * @category models
- */
-export interface Handles<in out Tag extends string> {
-  readonly _: unique symbol
-  readonly tag: Tag
-}
 
 /**
  * Stands in the requirements of a channel's consumer, and is provided by the layer of the handlers on that channel: no
@@ -214,8 +210,13 @@ export type Provides<H> =
   H extends Handler<infer M, infer _E, infer R, infer M0>
     ?
         | (M extends { readonly kind: "Command" | "Query" } ? Handles<M["_tag"]> : never)
-        | (M0 extends "Asynchronous" ? (R extends Channel.Shape ? HandledOn<R> : never) : never)
+        | (M0 extends "Asynchronous" ? HandledOnEach<ChannelsOf<R>> : never)
     : never
+
+type HandledOnEach<C> = C extends unknown ? HandledOn<C> : never
+
+/** The channels that messages are handled on, without those that are only told of failures. */
+type ChannelsOf<R> = R extends Channel.Shape ? (R extends FailuresOnly ? never : R) : never
 
 /**
  * What the routing of a handler provides.
@@ -288,7 +289,8 @@ export type Requires<H> =
 
 /**
  * Handles a command. While the sender waits, it may fail with the errors the command declares and with
- * `MessagingError`; its SQL and messages are undone with it.
+ * `MessagingError`; its SQL and messages are undone with it. It answers the command's reply, or returns the next
+ * message for `Handler.outputTo`.
  *
  * @example
  * ```ts
@@ -303,10 +305,41 @@ export type Requires<H> =
  * @since 0.1.0
  * @category constructors
  */
-export const command = <M extends Message.AnyCommand, E, R>(
+export const command = <M extends Message.AnyCommand, F, E, R>(
   message: M,
-  handle: (command: M["Type"], envelope: Metadata) => Effect.Effect<M["success"]["Type"], E, R>
-): Handler<M, E, R> => internal.make(message._tag, [message], handle)
+  handle: (command: M["Type"], envelope: Metadata) => F & Effect.Effect<Answered<M["success"]["Type"], F>, E, R>
+): Handler<M, E, R, Returned<M["success"]["Type"], F>> => internal.make(message._tag, [message], handle)
+
+/**
+ * Handles several commands, none of which replies. It may fail only with what each of them declares.
+ *
+ * Its name is durable: messages in flight name it.
+ *
+ * @example
+ * ```ts
+ * import { Handler, Message } from "@holdfast/core"
+ * import { Effect, Schema } from "effect"
+ *
+ * class Ship extends Message.Command<Ship>()("Ship", { payload: { orderId: Schema.String } }) {}
+ * class Recall extends Message.Command<Recall>()("Recall", { payload: { orderId: Schema.String } }) {}
+ *
+ * const shipping = Handler.commands([Ship, Recall], {
+ *   name: "Shipping",
+ *   handle: (command) => Effect.log(`${command._tag} ${command.orderId}`)
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const commands = <const M extends ReadonlyArray<Message.AnyCommand>, F, E, R>(
+  on: M & Silences<M>,
+  options: {
+    readonly name: string
+    readonly handle: (command: M[number]["Type"], envelope: Metadata) => F & Effect.Effect<Answered<void, F>, E, R>
+  }
+): Handler<M[number], E, R, Returned<void, F>> =>
+  internal.make(options.name, [...new Set<M[number]>(on)], options.handle)
 
 /**
  * Answers a query. It opens no unit of work; errors are those the query declares.
@@ -337,7 +370,7 @@ export const query = <M extends Message.AnyQuery, E, R>(
  * flight name it.
  *
  * A synchronous handler runs in the publisher's unit of work and must not fail; an asynchronous one gets a copy of its
- * own, with its own retries and its own end.
+ * own, with its own retries and its own end. It answers nothing, or returns the next message for `Handler.outputTo`.
  *
  * @example
  * ```ts
@@ -355,13 +388,14 @@ export const query = <M extends Message.AnyQuery, E, R>(
  * @since 0.1.0
  * @category constructors
  */
-export const event = <const M extends Message.AnyEvent | ReadonlyArray<Message.AnyEvent>, E, R>(
+export const event = <const M extends Message.AnyEvent | ReadonlyArray<Message.AnyEvent>, F, E, R>(
   on: M,
   options: {
     readonly name: string
-    readonly handle: (event: EventOf<M>["Type"], envelope: Metadata) => Effect.Effect<void, E, R>
+    readonly handle: (event: EventOf<M>["Type"], envelope: Metadata) => F & Effect.Effect<Answered<void, F>, E, R>
   }
-): Handler<EventOf<M>, E, R> => internal.make(options.name, Array.isArray(on) ? [...new Set(on)] : [on], options.handle)
+): Handler<EventOf<M>, E, R, Returned<void, F>> =>
+  internal.make(options.name, Array.isArray(on) ? [...new Set(on)] : [on], options.handle)
 
 type EventOf<M> = M extends ReadonlyArray<infer C extends Message.AnyEvent> ? C : M extends Message.AnyEvent ? M : never
 
@@ -428,7 +462,7 @@ export const routes: <Handlers extends ReadonlyArray<Any>>(
 ) => Layer.Layer<
   Routes<Handlers[number]>,
   never,
-  HandlerRegistry | Extract<Requires<Handlers[number]>, Channel.Shape> | Encodes<Handlers[number]>
+  HandlerRegistry | ChannelsOf<Requires<Handlers[number]>> | Encodes<Handlers[number]>
 > = internal.routes as any
 
 /**

@@ -7,7 +7,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
-import type { Channel, Policy } from "./Channel.ts"
+import type { Channel, DeadLetterPolicy, Policy } from "./Channel.ts"
+import { MessageFailed } from "./DeadLetter.ts"
 import type { Metadata } from "./Envelope.ts"
 import * as interceptors from "./internal/interceptors.ts"
 import { Observer } from "./internal/observer.ts"
@@ -36,6 +37,7 @@ export interface Route {
   readonly channel: Channel
   /** What the channel says it carries, if it does. */
   readonly carries: ReadonlyArray<Message.AnyClass>
+  /** The channel's. */
   readonly policy: Policy
   /** When the handler wants this message. */
   readonly delay: ((message: any) => Due | undefined) | undefined
@@ -45,6 +47,9 @@ export interface Route {
   readonly timeToLive: number | undefined
   /** Durable retries. */
   readonly retry: Schedule.Schedule<any, any, never> | undefined
+  readonly deadLetter: DeadLetterPolicy
+  /** The durable name of the channel that is told of each message that is given up. */
+  readonly errorChannel: string | undefined
 }
 
 /**
@@ -150,7 +155,7 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
         seen.set(message._tag, message)
       }
       for (const message of entry.messages) {
-        if (message._tag.startsWith(ownPrefix)) {
+        if (message._tag.startsWith(ownPrefix) && message !== MessageFailed) {
           return `The tag "${message._tag}" begins with "${ownPrefix}", as those of the runtime do: choose another`
         }
         if (message.kind !== "Event" && byTag.has(message._tag)) {

@@ -74,7 +74,7 @@ export const makeBroker = () => {
     wake: (atMost) => Effect.sleep(atMost)
   }
   const redeliver = Effect.suspend(() => Effect.forEach(state.acknowledged.splice(0), (envelope) => put(envelope, 0)))
-  return { state, redeliver, layer: Channel.layerDirect(Broker, driver) }
+  return { state, driver, redeliver, layer: Channel.layerDirect(Broker, driver) }
 }
 
 const shipping = Handler.command(Ship, ({ id }) => write(`shipped ${id}`)).pipe(Handler.asynchronous(Broker))

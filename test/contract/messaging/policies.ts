@@ -2,7 +2,7 @@
  * What a handler says of its messages: which go first, how long they are worth handling, how long it may take.
  */
 import { assert, it } from "@effect/vitest"
-import { Handler, MessagingTest } from "@holdfast/core"
+import { Channel, Handler, MessagingTest } from "@holdfast/core"
 import { Effect, Layer, Schedule, TestClock } from "effect"
 import type { Backend } from "./backend.ts"
 import {
@@ -130,7 +130,55 @@ export const policies = <R>(backend: Backend<R>): void => {
       assert.include(String(exit), "TimeoutException")
     }).pipe(within(backend, Handler.layer(caught)))
   })
+
+  it.effect(
+    "win over the channel's: what becomes of given-up messages, after how many lost workers, and retries",
+    () => {
+      const runs: Record<string, number> = {}
+      const failing = (name: string) =>
+        Handler.event(Placed, {
+          name,
+          handle: () => {
+            runs[name] = (runs[name] ?? 0) + 1
+            return Effect.fail("no")
+          }
+        }).pipe(Handler.asynchronous(Strict))
+      const handlers = Handler.layer(
+        failing("As the channel"),
+        failing("Parks").pipe(Handler.deadLetter({ onGivenUp: "Park" })),
+        failing("Tries on").pipe(Handler.retry(Schedule.recurs(4))),
+        failing("Never").pipe(Handler.retry(Schedule.stop)),
+        failing("Hardy").pipe(Handler.deadLetter({ onGivenUp: "Park", afterCrashes: 3 }))
+      )
+      return Effect.gen(function* () {
+        yield* placed()
+        // each copy is lost once: one crash is the channel's limit, and not that of the hardy one
+        yield* using((store) =>
+          store.claim({ channel: Strict.channelName, limit: 10, leaseMillis: 1_000, owner: "lost" })
+        )
+        yield* advance("2 seconds")
+        assert.deepStrictEqual(runs, { Hardy: 2 })
+        yield* placed()
+        yield* drain
+        assert.deepStrictEqual(runs, { "As the channel": 2, Parks: 2, "Tries on": 5, Never: 1, Hardy: 4 })
+        const parked = (yield* letters).map(({ envelope, reason }) => `${envelope.endpoint} ${reason}`)
+        assert.deepStrictEqual(parked.toSorted(), [
+          "Hardy Exhausted",
+          "Hardy Exhausted",
+          "Parks Crashed",
+          "Parks Exhausted"
+        ])
+      }).pipe(within(backend, handlers.pipe(Layer.provideMerge(backend.channel(Strict)))))
+    }
+  )
 }
+
+/** Discards, after one lost worker, or a second try. */
+class Strict extends Channel.Tag<Strict>()("test/Strict", {
+  messages: [Placed],
+  retry: Schedule.recurs(1),
+  deadLetter: { onGivenUp: "Discard", afterCrashes: 1 }
+}) {}
 
 /** Lets the virtual time pass in which a handler may take its time. */
 const patience = Effect.repeatN(

@@ -4,12 +4,14 @@
 import { describe } from "@effect/vitest"
 import type { Backend } from "./backend.ts"
 import { badInput } from "./badInput.ts"
+import { chains, severalCommands } from "./chains.ts"
 import { consumers, shutdown, unknownEndpoints } from "./consumers.ts"
 import { contexts, fibers } from "./contexts.ts"
 import { corners } from "./corners.ts"
 import { deadLetters, infrastructure, limits } from "./deadLetters.ts"
 import { deduplication } from "./deduplication.ts"
 import { direct } from "./direct.ts"
+import { brokersErrors, errorChannels } from "./errorChannels.ts"
 import { durableRetries, events } from "./events.ts"
 import { idempotency } from "./idempotency.ts"
 import { interceptions } from "./interceptions.ts"
@@ -42,6 +44,12 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("interceptors of a handler", () => interceptors(backend))
   describe("interceptors of many messages", () => interceptions(backend))
   describe("fibers", () => fibers(backend))
+  describe("chained handlers", () => chains(backend))
+  describe("a handler of several commands", () => severalCommands(backend))
+  describe("error channels", () => {
+    errorChannels(backend)
+    brokersErrors(backend)
+  })
   describe("a query", () => queries(backend))
   describe("versions of a message", () => upcasting(backend))
   describe("versions side by side", () => versions(backend))

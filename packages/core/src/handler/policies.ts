@@ -9,11 +9,13 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as Schedule from "effect/Schedule"
 import type { NoInfer } from "effect/Types"
+import type * as Channel from "../Channel.ts"
 import type { Deduplication } from "../Deduplication.ts"
 import type { Metadata } from "../Envelope.ts"
 import type { Any, Handler, Mode } from "../Handler.ts"
 import * as internal from "../internal/handler.ts"
-import type { Silent } from "../internal/refusals.ts"
+import type { Silent, ToldElsewhere, Waits } from "../internal/refusals.ts"
+import type { HearsFailures } from "../internal/refusedChannels.ts"
 import type * as Message from "../Message.ts"
 import type { MessageScheduler } from "../MessageScheduler.ts"
 import type { MessagingError } from "../MessagingError.ts"
@@ -120,6 +122,117 @@ export const retry: {
     self.mode === "Asynchronous" ? { retryDurably: schedule } : { retryInPlace: schedule }
   )
 )
+
+/**
+ * Marks a channel in a handler's requirements as the one that is told of its failures: its layer is needed, but nothing
+ * is handled on it.
+ *
+ * @since 0.1.0
+ * @category type-level
+ */
+export interface FailuresOnly {
+  readonly failuresOnly: unique symbol
+}
+
+/**
+ * Puts a `DeadLetter.MessageFailed` on this channel, instead of on the error channel of the handler's own, for each
+ * message that the handler gives up: in the commit that parks or discards the message, one for each handler of
+ * `MessageFailed` on that channel. When nobody there handles it, the message is parked, whatever its policy, and the log
+ * has an error.
+ *
+ * @example
+ * ```ts
+ * import { Channel, DeadLetter, Handler, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Charge extends Message.Command<Charge>()("Charge") {}
+ * class Payments extends Channel.Tag<Payments>()("Payments", { messages: [Charge] }) {}
+ * class Errors extends Channel.Tag<Errors>()("Errors", { messages: [DeadLetter.MessageFailed] }) {}
+ *
+ * const charge = Handler.command(Charge, () => Effect.fail("declined")).pipe(
+ *   Handler.asynchronous(Payments),
+ *   Handler.errorChannel(Errors)
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const errorChannel: {
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <I, Name extends string, C extends Message.AnyClass>(
+    channel: Channel.TagClass<I, Name, C> & HearsFailures<never, Channel.TagClass<I, Name, C>>
+  ): <M extends Message.AnyClass, E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Waits<M0, "given an error channel"> & ToldElsewhere<R, I, Name>
+  ) => Handler<M, E, R | (I & FailuresOnly), "Asynchronous">
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <M extends Message.AnyClass, E, R, M0 extends Mode, I, Name extends string, C extends Message.AnyClass>(
+    self: Handler<M, E, R, M0> & Waits<M0, "given an error channel"> & ToldElsewhere<R, I, Name>,
+    channel: Channel.TagClass<I, Name, C> & HearsFailures<never, Channel.TagClass<I, Name, C>>
+  ): Handler<M, E, R | (I & FailuresOnly), "Asynchronous">
+} = dual(2, (self: Any, channel: Channel.TagClass<any, string, any>) =>
+  internal.update(self, self.mode, { errorChannel: channel })
+)
+
+/**
+ * What a handler may say of its dead letters.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DeadLetterOptions {
+  /** Given-up messages are parked with the dead letters, or discarded with an error in the log. */
+  readonly onGivenUp?: "Park" | "Discard" | undefined
+  /** How many consumers may be lost (killed, frozen) while they handle the message. */
+  readonly afterCrashes?: number | undefined
+}
+
+/**
+ * Says when the handler's messages are given up and what then, instead of what its channel says; what is left out is
+ * the channel's. How long a message waits for a handler that nobody knows is the channel's alone.
+ *
+ * @example
+ * ```ts
+ * import { Channel, Handler, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Priced extends Message.Event<Priced>()("Priced") {}
+ * class Prices extends Channel.Tag<Prices>()("Prices", { messages: [Priced] }) {}
+ *
+ * const show = Handler.event(Priced, { name: "Show", handle: () => Effect.fail("no screen") }).pipe(
+ *   Handler.asynchronous(Prices),
+ *   Handler.deadLetter({ onGivenUp: "Discard" }) // the next price comes soon
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const deadLetter: {
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  (
+    options: DeadLetterOptions
+  ): <M extends Message.AnyClass, E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Waits<M0, "given a dead-letter policy">
+  ) => Handler<M, E, R, "Asynchronous">
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <M extends Message.AnyClass, E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Waits<M0, "given a dead-letter policy">,
+    options: DeadLetterOptions
+  ): Handler<M, E, R, "Asynchronous">
+} = dual(2, (self: Any, options: DeadLetterOptions) => internal.update(self, self.mode, { deadLetter: options }))
 
 /**
  * Handles messages of one key once: a second one within the window (7 days unless given) is acknowledged without

@@ -18,9 +18,10 @@ import * as UnitOfWork from "../UnitOfWork.ts"
 import { versionOf } from "./decode.ts"
 import { AlreadyHandled, retryInPlace } from "./dispatch.ts"
 import { render, verdict } from "./failure.ts"
+import { giveUp, isIncurable, policyOf } from "./giveUp.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
-import { commitOne, inboxKey, type Source, type Verdict } from "./source.ts"
+import { commitOne, onceOnly, type Source } from "./source.ts"
 
 /**
  * What a consumer works with.
@@ -66,7 +67,9 @@ const deliverWith = (
 ): Effect.Effect<Outcome, MessagingError> =>
   Effect.gen(function* () {
     const { envelope } = delivery
-    if (delivery.crashes >= consuming.policy.deadLetter.afterCrashes) return yield* crashed(consuming, delivery)
+    if (delivery.crashes >= policyOf(consuming, envelope).deadLetter.afterCrashes) {
+      return yield* crashed(consuming, delivery)
+    }
     const entry = consuming.registry.byName(envelope.endpoint)
     const known = entry?.local ? classOf(entry, envelope.tag) : undefined
     if (entry === undefined || known === undefined) return yield* unknown(consuming, delivery, unknownEndpoint)
@@ -124,7 +127,7 @@ const handle = (
   onCommit: () => void
 ): Effect.Effect<unknown, unknown> => {
   const { source, store } = consuming
-  const handled = onceOnly(consuming, delivery, entry.handle(message, delivery.envelope))
+  const handled = onceOnly(store, source, delivery, entry.handle(message, delivery.envelope))
   const once = UnitOfWork.root(store, handled, { settle: source.settle(delivery), onCommit })
   const delivered = surrounded(consuming, entry, delivery, message, retryInPlace(entry, once))
   return Effect.withSpan(delivered, `handle ${entry.name}`, {
@@ -158,16 +161,6 @@ const surrounded = (
       again ? new AlreadyHandled() : Effect.succeed(answer)
     )
   })
-}
-
-/** A broker may deliver again what was handled: the unit that would handle it finds its mark, and only acknowledges. */
-const onceOnly = (consuming: Consuming, delivery: Delivery, effect: Effect.Effect<unknown, unknown>) => {
-  const mark = consuming.source.settle(delivery).find((write) => write._tag === "Deduplicate")
-  if (mark === undefined) return effect
-  const key = inboxKey(consuming.source.channel, delivery.envelope)
-  return Effect.flatMap(consuming.store.remembered([key]), (seen) =>
-    seen.has(key) ? Effect.fail(new AlreadyHandled()) : effect
-  )
 }
 
 const settle = (
@@ -228,31 +221,6 @@ const failed = (consuming: Consuming, entry: Entry, delivery: Delivery, cause: C
     yield* Effect.logInfo(`Failed at attempt ${envelope.attempt}, again in ${next.value} ms`, cause)
     return "Retried" as const
   })
-
-/** What messaging refused, it will refuse again. */
-const isIncurable = (error: unknown): boolean =>
-  isMessagingError(error) && (error.reason === "Rejected" || error.reason === "TooLarge")
-
-const giveUp = (
-  consuming: Consuming,
-  delivery: Delivery,
-  why: Verdict,
-  failures: ReadonlyArray<Failure>
-): Effect.Effect<Outcome, MessagingError> => {
-  const { registry, source } = consuming
-  if (consuming.policy.deadLetter.onGivenUp === "Discard") {
-    return Effect.as(
-      Effect.zipRight(source.discard(delivery), Effect.logError(`Discarded ${delivery.envelope.tag}: ${why.error}`)),
-      "Discarded"
-    )
-  }
-  return Effect.gen(function* () {
-    yield* source.park(delivery, { ...delivery.envelope, failures }, why)
-    registry.observe?.({ _tag: "DeadLettered", envelope: delivery.envelope, reason: why.reason, error: why.error })
-    yield* Effect.logError(`${delivery.envelope.tag} was put with the dead letters (${why.reason}): ${why.error}`)
-    return "Parked" as const
-  })
-}
 
 /** Only what was never begun expires: a message that is tried again has begun in time. */
 const hasExpired = (entry: Entry, { availableAt, claimedAt, envelope }: Delivery): boolean =>

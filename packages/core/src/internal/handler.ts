@@ -3,6 +3,7 @@ import * as DefaultServices from "effect/DefaultServices"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
+import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { pipeArguments } from "effect/Pipeable"
@@ -23,6 +24,7 @@ import { CurrentEndpoint } from "./endpoint.ts"
 import { problemOf } from "./handlerInput.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
+import { messagesIn } from "./output.ts"
 import { twoOfOneTag } from "./wire.ts"
 
 /** @internal */
@@ -57,6 +59,10 @@ export const around = (
     handle: (message: any, envelope: Metadata) =>
       Effect.suspend(() => f(self.handle(message, envelope), message, envelope))
   })
+
+/** Whether somebody waits for an answer. @internal */
+export const replies = (handler: Any): boolean =>
+  handler.messages.some(({ success }) => success !== (Schema.Void as unknown))
 
 /** @internal */
 export const layer = (...handlers: ReadonlyArray<Any>): Layer.Layer<any, never, any> =>
@@ -179,16 +185,23 @@ const makeEntry = (handler: Any, surroundings: Surroundings, local: boolean): En
 }
 
 const makeRoute = (handler: Any, context: Context.Context<never>): Route | undefined => {
-  const { channel, delay, priority, retryDurably, timeToLive } = handler.options
+  const { channel, deadLetter, delay, errorChannel, priority, retryDurably, timeToLive } = handler.options
   if (channel === undefined) return undefined
+  const { policy } = channel
   return {
     channel: Context.unsafeGet(context, channel as TagClass<any, string, any>) as Channel,
     carries: channel.messages,
-    policy: channel.policy,
+    policy,
     delay: delay === undefined ? undefined : (message) => due(typeof delay === "function" ? delay(message) : delay),
     priority: priority === undefined ? undefined : typeof priority === "function" ? priority : () => priority,
     timeToLive: timeToLive === undefined ? undefined : Duration.toMillis(timeToLive),
-    retry: retryDurably ?? channel.policy.retry
+    retry: retryDurably ?? policy.retry,
+    deadLetter: {
+      ...policy.deadLetter,
+      onGivenUp: deadLetter?.onGivenUp ?? policy.deadLetter.onGivenUp,
+      afterCrashes: deadLetter?.afterCrashes ?? policy.deadLetter.afterCrashes
+    },
+    errorChannel: errorChannel?.channelName ?? policy.errorChannel
   }
 }
 
@@ -208,7 +221,7 @@ const makeCodecs = (messages: ReadonlyArray<Message.AnyClass>, context: Context.
 
 const makeValidate = (handler: Any): Entry["validate"] => {
   const schema = handler.messages[0]?.success as Schema.Schema<any, any, never> | undefined
-  if (schema === undefined || schema === (Schema.Void as unknown)) return undefined
+  if (schema === undefined || !replies(handler)) return undefined
   const validate = Schema.validate(Schema.typeSchema(schema))
   return (answer) =>
     Effect.mapError(
@@ -222,9 +235,13 @@ const makeValidate = (handler: Any): Entry["validate"] => {
     )
 }
 
-const makeHandle =
-  (handler: Any, route: Route | undefined, { context, registry, within }: Surroundings): Entry["handle"] =>
-  (message, envelope) => {
+const makeHandle = (
+  handler: Any,
+  route: Route | undefined,
+  { context, registry, within }: Surroundings
+): Entry["handle"] => {
+  const complete = replies(handler) ? identity : Effect.tap((answer) => loseNothing(handler, answer))
+  return (message, envelope) => {
     const { observe } = registry
     const endpoint = { name: handler.name, channel: route?.channel, observe }
     const isQuery = message.constructor?.kind === "Query"
@@ -234,7 +251,7 @@ const makeHandle =
       message,
       envelope,
       { name: handler.name, route },
-      Effect.suspend(() => handler.handle(message, envelope))
+      complete(Effect.suspend(() => handler.handle(message, envelope)))
     )
     return Effect.suspend(() => deduplicated(handler, message, envelope, observe, handled)).pipe(
       Effect.scoped,
@@ -244,6 +261,7 @@ const makeHandle =
       )
     ) as Effect.Effect<unknown, unknown>
   }
+}
 
 /** What was not stored was not decoded either: another class may come under the tag. */
 const ofItsClass = ({ messages, options }: Any, handle: Entry["handle"]): Entry["handle"] => {
@@ -252,6 +270,16 @@ const ofItsClass = ({ messages, options }: Any, handle: Entry["handle"]): Entry[
     classes.some((each) => message instanceof each)
       ? handle(message, envelope)
       : Effect.dieMessage(twoOfOneTag(envelope.tag))
+}
+
+/** Types refuse this, where they can see it: a message that was returned is sent, or it is told. */
+const loseNothing = (handler: Any, answer: unknown): Effect.Effect<void> => {
+  const [lost] = messagesIn(answer)
+  return lost === undefined
+    ? Effect.void
+    : Effect.dieMessage(
+        `The handler ${handler.name} returned ${lost._tag}, and nothing says where it goes: list it in Handler.outputTo`
+      )
 }
 
 const deduplicated = (

@@ -4,7 +4,7 @@ import type { Transition } from "./saga.ts"
 
 /** What is wrong with how a handler was made, as far as the types cannot tell. @internal */
 export const problemOf = (handler: Any): Input.Problem => {
-  const { deduplicate, timeout, timeToLive } = handler.options
+  const { deadLetter, deduplicate, timeout, timeToLive } = handler.options
   return [
     handler.name === "" ? "A handler has an empty name: messages in flight name it, so give it one" : undefined,
     handler.messages.length === 0 ? `The handler "${handler.name}" has no messages: give it at least one` : undefined,
@@ -14,6 +14,7 @@ export const problemOf = (handler: Any): Input.Problem => {
       least: "1 millis",
       most: "36500 days"
     }),
+    Input.atLeastOne(`afterCrashes of the handler "${handler.name}"`, deadLetter?.afterCrashes ?? 1),
     "transitions" in handler ? twice(handler.name, handler.transitions as ReadonlyArray<Transition>) : undefined
   ].find((problem) => problem !== undefined)
 }

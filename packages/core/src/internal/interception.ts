@@ -1,7 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Metadata } from "../Envelope.ts"
-import type { Any } from "../Handler.ts"
 import type { HandlerRegistry, Route } from "../HandlerRegistry.ts"
 import * as Headers from "../Headers.ts"
 import type { Interception, TagClass } from "../Interceptor.ts"
@@ -58,7 +57,7 @@ export const sending = <E, R>(
 
 /** Runs an interceptor around one handler. @internal */
 export const interceptHandler = (
-  handler: Any,
+  handler: { readonly name: string },
   tag: TagClass<any, string, any, any>,
   handled: Effect.Effect<any, any, any>,
   message: Message.Any,

@@ -1,5 +1,5 @@
 import type * as Schema from "effect/Schema"
-import type { Any, Handler, Mode } from "../Handler.ts"
+import type { Any, Handler, Mode, Returns } from "../Handler.ts"
 import type * as Message from "../Message.ts"
 import type { MessagingError } from "../MessagingError.ts"
 
@@ -34,7 +34,9 @@ type Stays<M extends Message.AnyClass, Name extends string, C extends Message.An
  */
 export type Placed<M extends Message.AnyClass, M0 extends Mode> = M0 extends "Asynchronous"
   ? `The handler of ${M["_tag"]} has a channel already, and a handler has one: remove the other Handler.asynchronous`
-  : unknown
+  : M0 extends Returns<infer Next>
+    ? `The handler of ${M["_tag"]} returns ${TagOf<Each<Next>>}, and nothing says where it goes: add Handler.outputTo before Handler.asynchronous`
+    : unknown
 
 /**
  * `unknown` if the handler may fail as it does, else the reason. Whoever sends a command or asks a query sees only the
@@ -49,9 +51,11 @@ export type Fails<H> =
       ? unknown
       : Mode extends "Timed"
         ? `${NameOf<H>} has timeouts, which need a channel: add Handler.asynchronous`
-        : [Undeclared<M, E>] extends [never]
-          ? unknown
-          : Undeclared<M, E>
+        : Mode extends Returns<infer Next>
+          ? `The handler of ${M["_tag"]} returns ${TagOf<Each<Next>>}, and nothing says where it goes: add Handler.outputTo`
+          : [Undeclared<M, E>] extends [never]
+            ? unknown
+            : Undeclared<M, E>
     : unknown
 
 /** Why, for each message whose sender or publisher could not see what the handler fails with. */
@@ -77,6 +81,15 @@ export type Waits<M0 extends Mode, What extends string> = [M0] extends ["Asynchr
   : `Only a handler with a channel can be ${What}: add Handler.asynchronous first`
 
 /**
+ * `unknown` if the channel is not the handler's own, else why it cannot be its error channel.
+ *
+ * @internal
+ */
+export type ToldElsewhere<R, I, Name extends string> = [I] extends [R]
+  ? `${Name} is the channel of this handler, so it cannot be its error channel: its failures need another`
+  : unknown
+
+/**
  * `unknown` if the message answers nothing, else why it cannot be deduplicated.
  *
  * @internal
@@ -84,6 +97,47 @@ export type Waits<M0 extends Mode, What extends string> = [M0] extends ["Asynchr
 export type Silent<M extends Message.AnyClass> = [M] extends [{ readonly success: typeof Schema.Void }]
   ? unknown
   : `${M["_tag"]} replies, so a duplicate would have no answer: send it with an idempotencyKey`
+
+/**
+ * `unknown` for each command that does not reply, else why it cannot share a handler.
+ *
+ * @internal
+ */
+export type Silences<M extends ReadonlyArray<Message.AnyCommand>> = {
+  readonly [K in keyof M]: M[K] extends { readonly success: typeof Schema.Void }
+    ? unknown
+    : `${M[K]["_tag"]} replies, so it has a handler of its own: use Handler.command`
+}
+
+/**
+ * `unknown` if what the handler returns may be sent on as messages of the classes `C`, else why not.
+ *
+ * @internal
+ */
+export type Forwards<M extends Message.AnyClass, M0 extends Mode, C extends Message.AnyClass> =
+  M0 extends Returns<infer Next>
+    ? [Kept<M, Next, C>] extends [never]
+      ? unknown
+      : Kept<M, Next, C>
+    : `The handler of ${M["_tag"]} returns no message that Handler.outputTo could send: return one, or remove it`
+
+/** Why, for each message that may not be sent on. */
+type Kept<M extends Message.AnyClass, Next, C extends Message.AnyClass> =
+  | Unlisted<M, Each<Next>, C>
+  | ([M] extends [{ readonly success: typeof Schema.Void }] ? never : Unanswered<M, Next, C>)
+
+type Unlisted<M extends Message.AnyClass, Item, C extends Message.AnyClass> = Item extends C["Type"]
+  ? never
+  : `The handler of ${M["_tag"]} returns ${TagOf<Item>}, which its Handler.outputTo does not list`
+
+type Unanswered<M extends Message.AnyClass, Next, C extends Message.AnyClass> =
+  Next extends ReadonlyArray<unknown>
+    ? `${M["_tag"]} replies, so its handler returns one message, whose answer is its own`
+    : C extends { readonly success: { readonly Type: M["success"]["Type"] } }
+      ? never
+      : `${C["_tag"]} does not answer what ${M["_tag"]} replies, so it cannot be its output`
+
+type Each<Next> = Next extends ReadonlyArray<infer Item> ? Item : Next
 
 /** @internal */
 export type Accepted<Handlers extends ReadonlyArray<Any>> = { [K in keyof Handlers]: Handlers[K] & Fails<Handlers[K]> }

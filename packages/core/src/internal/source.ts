@@ -3,8 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Channel, Direct } from "../Channel.ts"
 import type { Envelope, Failure } from "../Envelope.ts"
-import type { Delivery, Encoded, Park, ParkReason, Write } from "../MessageStore.ts"
+import type { Deduplicate, Delivery, Encoded, ParkReason, Write } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
+import { AlreadyHandled } from "./dispatch.ts"
 
 /** @internal */
 export interface Verdict {
@@ -33,7 +34,8 @@ export interface Source {
     failures: ReadonlyArray<Failure>,
     afterMillis: number
   ) => Effect.Effect<void, MessagingError>
-  readonly park: (delivery: Delivery, envelope: Envelope, verdict: Verdict) => Effect.Effect<void, MessagingError>
+  /** The writes that end the unit in which the message is parked; `settled` follows them too. */
+  readonly park: (delivery: Delivery, envelope: Envelope, verdict: Verdict) => ReadonlyArray<Write>
   readonly discard: (delivery: Delivery) => Effect.Effect<void, MessagingError>
 }
 
@@ -44,7 +46,7 @@ export const make = (
   options: { readonly leaseMillis: number; readonly owner: string }
 ): Source => {
   const kept = stored(store, channel.name, options)
-  return channel._tag === "Stored" ? kept : both(kept, direct(store, channel, options), paused(store, channel))
+  return channel._tag === "Stored" ? kept : both(kept, direct(channel, options), paused(store, channel))
 }
 
 /** @internal */
@@ -52,6 +54,30 @@ export const commitOne = (store: Encoded, writes: ReadonlyArray<Write>): Effect.
   Effect.flatMap(store.commit([writes]), ([outcome]) =>
     outcome !== undefined && Option.isSome(outcome) ? Effect.fail(outcome.value) : Effect.void
   )
+
+/**
+ * A broker delivers at least once: the unit remembers which message it was, so that its effects happen once. One that
+ * finds the mark of another is undone with `AlreadyHandled`, and only acknowledges.
+ *
+ * @internal
+ */
+export const onceOnly = <A, E, R>(
+  store: Encoded,
+  source: Source,
+  delivery: Delivery,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | AlreadyHandled | MessagingError, R> => {
+  const mark = source.settle(delivery).find((write) => write._tag === "Deduplicate")
+  return mark === undefined
+    ? effect
+    : store.remembered([mark.key]).pipe(
+        Effect.filterOrFail(
+          (seen) => !seen.has(mark.key),
+          () => new AlreadyHandled()
+        ),
+        Effect.zipRight(effect)
+      )
+}
 
 // -----------------------------------------------------------------------------
 // internal
@@ -80,7 +106,7 @@ const stored = (
   settled: () => Effect.void,
   release: ({ lease }, afterMillis) => store.release([lease], afterMillis),
   retry: ({ lease }, failures, afterMillis) => commitOne(store, [{ _tag: "Retry", lease, failures, afterMillis }]),
-  park: ({ lease }, envelope, verdict) => commitOne(store, [{ _tag: "Park", channel, lease, envelope, ...verdict }]),
+  park: ({ lease }, envelope, verdict) => [{ _tag: "Park", channel, lease, envelope, ...verdict }],
   discard: ({ lease }) => commitOne(store, [{ _tag: "Acknowledge", lease }])
 })
 
@@ -135,42 +161,29 @@ const both = (kept: Source, broker: Source, paused: Effect.Effect<boolean, Messa
   }
 }
 
-const direct = (store: Encoded, channel: Direct, options: { readonly leaseMillis: number }): Source => ({
+const direct = (channel: Direct, options: { readonly leaseMillis: number }): Source => ({
   channel: channel.name,
   claim: (limit) => channel.driver.claim({ limit, leaseMillis: options.leaseMillis }),
   renew: (deliveries) => channel.driver.renew(deliveries, options.leaseMillis),
   wake: channel.driver.wake,
-  settle: ({ envelope }) => [
-    { _tag: "Deduplicate", key: inboxKey(channel.name, envelope), windowMillis: inboxWindowMillis }
-  ],
+  settle: ({ envelope }) => [remember(channel.name, envelope)],
   settled: channel.driver.acknowledge,
   release: (delivery, afterMillis) => channel.driver.release(delivery, delivery.envelope, afterMillis),
   retry: (delivery, failures, afterMillis) =>
     channel.driver.release(delivery, { ...delivery.envelope, failures, attempt: failures.length + 1 }, afterMillis),
-  park: (delivery, envelope, verdict) =>
-    Effect.zipRight(
-      parkOnce(store, inboxKey(channel.name, envelope), {
-        _tag: "Park",
-        channel: channel.name,
-        lease: undefined,
-        envelope,
-        ...verdict
-      }),
-      channel.driver.acknowledge(delivery)
-    ),
+  park: (_, envelope, verdict) => [
+    { _tag: "Park", channel: channel.name, lease: undefined, envelope, ...verdict },
+    remember(channel.name, envelope)
+  ],
   discard: channel.driver.acknowledge
 })
 
-/** What a broker gives out again, because its acknowledgement was lost, has had its end already. */
-const parkOnce = (store: Encoded, key: string, park: Park): Effect.Effect<void, MessagingError> =>
-  Effect.catchIf(
-    commitOne(store, [park, { _tag: "Deduplicate", key, windowMillis: inboxWindowMillis }]),
-    (error) => error.reason === "Conflict",
-    (error) => Effect.flatMap(store.remembered([key]), (seen) => (seen.has(key) ? Effect.void : Effect.fail(error)))
-  )
+const remember = (channel: string, envelope: Envelope): Deduplicate => ({
+  _tag: "Deduplicate",
+  key: inboxKey(channel, envelope),
+  windowMillis: inboxWindowMillis
+})
 
 const inboxWindowMillis = 7 * 24 * 60 * 60 * 1000
 
-/** A broker delivers at least once: the unit remembers which message it was, so that its effects happen once. @internal */
-export const inboxKey = (channel: string, envelope: Envelope): string =>
-  `inbox:${channel}:${envelope.endpoint}:${envelope.id}`
+const inboxKey = (channel: string, envelope: Envelope): string => `inbox:${channel}:${envelope.endpoint}:${envelope.id}`

@@ -1,0 +1,90 @@
+import * as Effect from "effect/Effect"
+import { MessageFailed } from "../DeadLetter.ts"
+import type { Envelope, Failure } from "../Envelope.ts"
+import type { Delivery, Write } from "../MessageStore.ts"
+import { isMessagingError, type MessagingError } from "../MessagingError.ts"
+import * as UnitOfWork from "../UnitOfWork.ts"
+import type { Consuming, Outcome } from "./deliver.ts"
+import { AlreadyHandled } from "./dispatch.ts"
+import { listeners, tell } from "./failed.ts"
+import { onceOnly, type Verdict } from "./source.ts"
+
+/** What messaging refused, it will refuse again. @internal */
+export const isIncurable = (error: unknown): boolean =>
+  isMessagingError(error) && (error.reason === "Rejected" || error.reason === "TooLarge")
+
+/** What the handler says of messages that are given up, else its channel. @internal */
+export const policyOf = ({ policy, registry, source }: Consuming, { endpoint }: Envelope) => {
+  const route = registry.byName(endpoint)?.route
+  return route?.channel.name === source.channel ? route : policy
+}
+
+/** Tells the error channel, if there is one, in the commit that parks or discards; but of its own failures nobody. @internal */
+export const giveUp = (
+  consuming: Consuming,
+  delivery: Delivery,
+  why: Verdict,
+  failures: ReadonlyArray<Failure>
+): Effect.Effect<Outcome, MessagingError> => {
+  const envelope = { ...delivery.envelope, failures }
+  const givenUp = { delivery, envelope, why }
+  const { deadLetter, errorChannel } = policyOf(consuming, envelope)
+  const finish = deadLetter.onGivenUp === "Discard" ? discard : park
+  if (errorChannel === undefined || envelope.tag === MessageFailed._tag) return finish(consuming, givenUp, Effect.void)
+  return Effect.flatMap(listeners(consuming, errorChannel), (heard) =>
+    heard.known.length + heard.subscribed.length === 0
+      ? untold(consuming, givenUp, `nobody handles MessageFailed on the error channel "${errorChannel}"`)
+      : finish(consuming, givenUp, tell(consuming, heard, consuming.source.channel, envelope, why)).pipe(
+          Effect.catchIf(isIncurable, (error) =>
+            untold(consuming, givenUp, `the error channel "${errorChannel}" refused it: ${error.detail}`)
+          )
+        )
+  )
+}
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+/** A message that has had its end. */
+interface GivenUp {
+  readonly delivery: Delivery
+  readonly envelope: Envelope
+  readonly why: Verdict
+}
+
+/** Nothing is dropped without somebody being told. */
+const untold = (consuming: Consuming, givenUp: GivenUp, because: string) =>
+  Effect.zipRight(
+    Effect.logError(`${givenUp.envelope.tag} was given up, and only its dead letter says so: ${because}`),
+    park(consuming, givenUp, Effect.void)
+  )
+
+const park = (consuming: Consuming, { delivery, envelope, why }: GivenUp, told: Told) =>
+  Effect.gen(function* () {
+    yield* end(consuming, delivery, told, consuming.source.park(delivery, envelope, why))
+    const { observe } = consuming.registry
+    observe?.({ _tag: "DeadLettered", envelope: delivery.envelope, reason: why.reason, error: why.error })
+    yield* Effect.logError(`${envelope.tag} was put with the dead letters (${why.reason}): ${why.error}`)
+    return "Parked" as const
+  })
+
+const discard = (consuming: Consuming, { delivery, envelope, why }: GivenUp, told: Told) =>
+  Effect.gen(function* () {
+    yield* end(consuming, delivery, told, consuming.source.settle(delivery))
+    yield* Effect.logError(`Discarded ${envelope.tag}: ${why.error}`)
+    return "Discarded" as const
+  })
+
+/** What puts a message on the error channel, in the unit that ends the one that failed. */
+type Told = Effect.Effect<void, MessagingError>
+
+/** One unit of work. What a broker gives out again, because its acknowledgement was lost, has had its end already. */
+const end = ({ source, store }: Consuming, delivery: Delivery, told: Told, settle: ReadonlyArray<Write>) =>
+  UnitOfWork.root(store, onceOnly(store, source, delivery, told), { settle }).pipe(
+    Effect.catchIf(
+      (error) => error instanceof AlreadyHandled,
+      () => Effect.void
+    ),
+    Effect.zipRight(source.settled(delivery))
+  ) as Effect.Effect<void, MessagingError>
