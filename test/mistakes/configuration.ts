@@ -52,6 +52,11 @@ export const configuration = (): void => {
   mistake(section, "a channel that carries nothing", dies(building(Channel.layerMemory(Small))))
   mistake(section, "a channel that parks what no worker was lost over", dies(building(Channel.layerMemory(Fragile))))
   mistake(section, "a channel that waits for less than no time", dies(building(Channel.layerMemory(Hasty))))
+  mistake(
+    section,
+    "a handler that parks what no worker was lost over",
+    dies(building(Handler.layer(ship.pipe(Handler.deadLetter({ afterCrashes: 0 }))))).pipe(Effect.provide(Memory))
+  )
 
   mistake(
     section,

@@ -1,10 +1,10 @@
 /**
  * What consumers and sagas say in the log, and in dead letters.
  */
-import { Channel, Consumer, EventBus, Handler, MessageStore, MessagingError, Saga } from "@holdfast/core"
+import { Channel, Consumer, DeadLetter, EventBus, Handler, type HandlerRegistry, MessageStore, MessagingError, Saga } from "@holdfast/core"
 import { Effect, Layer, Option, Schedule, Schema, TestClock } from "effect"
 import { mistake } from "./page.ts"
-import { confirm, letter, logs, OrderPlaced, Orders, PaymentReceived, placed, send, ship, within } from "./shop.ts"
+import { confirm, letter, logs, OrderPlaced, Orders, PaymentReceived, placed, send, Ship, ship, shipped, within } from "./shop.ts"
 
 const section = "Consumers"
 
@@ -38,7 +38,22 @@ const paid = EventBus.publish(new PaymentReceived({ id: "A1" }))
 const moved = (...steps: ReadonlyArray<Effect.Effect<void, unknown, EventBus.EventBus>>) =>
   logs("Saga Fulfilment", Effect.all(steps).pipe(within(Handler.layer(fulfilment))))
 
+class Errors extends Channel.Tag<Errors>()("shop/Errors", { messages: [DeadLetter.MessageFailed], maxBytes: 10 }) {}
+const failing = Handler.command(Ship, () => Effect.fail("no")).pipe(
+  Handler.asynchronous(Orders),
+  Handler.errorChannel(Errors)
+)
+const alert = Handler.event(DeadLetter.MessageFailed, { name: "Alert", handle: () => Effect.void }).pipe(
+  Handler.asynchronous(Errors)
+)
+const givenUp = (handlers: Layer.Layer<Handler.Handles<"Ship">, never, HandlerRegistry.HandlerRegistry | Orders | Errors>) =>
+  logs("Ship was given up", Effect.zipRight(shipped(), Consumer.drain(Orders))).pipe(
+    within(handlers.pipe(Layer.provideMerge(Channel.layerMemory(Errors))))
+  )
+
 export const consuming = (): void => {
+  mistake(section, "nobody listens to the error channel", givenUp(Handler.layer(failing)))
+  mistake(section, "the error channel refuses what failed", givenUp(Handler.layer(failing, alert)))
   mistake(
     section,
     "no worker handles the message",

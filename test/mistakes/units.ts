@@ -4,7 +4,7 @@
 import { Deduplication, Handler, Interceptor, MessagingTest, SagaStore, UnitOfWork } from "@holdfast/core"
 import { Deferred, Effect, Fiber, Layer } from "effect"
 import { mistake } from "./page.ts"
-import { dies, fails, logs, Memory, ship, shipped, within } from "./shop.ts"
+import { dies, fails, logs, Memory, OrderPlaced, Ship, ship, shipped, within } from "./shop.ts"
 
 const section = "Handlers and units of work"
 
@@ -30,6 +30,8 @@ export const units = (): void => {
       fails(UnitOfWork.run(Effect.zipRight(store.put(row), store.put(row))))
     ).pipe(Effect.provide(Memory))
   )
+  const returning = Handler.command(Ship, () => Effect.succeed(new OrderPlaced({ id: "A1" }) as unknown as void))
+  mistake(section, "a returned message that nothing sends on", dies(shipped()).pipe(within(Handler.layer(returning))))
   mistake(
     section,
     "an effect after the commit that fails",

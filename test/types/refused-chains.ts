@@ -121,7 +121,7 @@ Effect.runPromise(
 // several commands
 // -----------------------------------------------------------------------------
 
-// @refused Type 'typeof Pay' is not assignable to type '"Pay replies, so it has a handler of its own: use Handler.command"'
+// @refused "Pay replies, so it has a handler of its own: use Handler.command"
 Handler.commands([ShipOrder, Pay], { name: "Several", handle: () => Effect.void })
 
 // @refused Type '"Event"' is not assignable to type '"Command"'

@@ -109,7 +109,7 @@ export const chains = <R>(backend: Backend<R>): void => {
     }).pipe(within(backend, Handler.layer(quoting, pricing)))
   })
 
-  it.effect("are retried in place as a whole, where the retry is around the output", () => {
+  it.effect("are retried in place as a whole", () => {
     let tries = 0
     const quoting = Handler.command(Quote, ({ image }) =>
       Effect.as(write(`quoted ${++tries}`), new Price({ image }))

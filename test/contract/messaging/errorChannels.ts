@@ -3,7 +3,7 @@
  */
 import { assert, it } from "@effect/vitest"
 import { Channel, Consumer, DeadLetter, Handler, type MessageStore, MessagingTest } from "@holdfast/core"
-import { Effect, Fiber, Layer, Option, Schedule } from "effect"
+import { Effect, Fiber, Layer, Logger, Option, Schedule } from "effect"
 import type { Backend } from "./backend.ts"
 import { withStore } from "./consuming.ts"
 import { Broker, makeBroker } from "./direct.ts"
@@ -56,6 +56,13 @@ const hear = (name: string) => {
 }
 
 const failing = Handler.command(Ship, ({ id }) => Effect.zipRight(write(id), Effect.fail(`no ${id}`)))
+
+/** Keeps the lines of the log. */
+const logging = () => {
+  const lines: Array<string> = []
+  const logger = Logger.make(({ message }) => void lines.push(String(message)))
+  return { lines, logged: Effect.provide(Logger.replace(Logger.defaultLogger, logger)) }
+}
 
 export const errorChannels = <R>(backend: Backend<R>): void => {
   const channels = Layer.mergeAll(
@@ -138,10 +145,15 @@ export const errorChannels = <R>(backend: Backend<R>): void => {
     )
   })
 
-  it.effect("that nobody listens to leave a dead letter, though the channel discards", () =>
+  it.effect("that nobody listens to leave a dead letter, though the channel discards, and the log says so", () =>
     Effect.gen(function* () {
       yield* ship("a")
-      yield* drain
+      const { lines, logged } = logging()
+      yield* logged(drain)
+      assert.include(
+        lines,
+        'Ship was given up, and only its dead letter says so: nobody handles MessageFailed on the error channel "test/Errors"'
+      )
       assert.strictEqual((yield* onlyLetter).reason, "Exhausted")
       yield* expectWaiting(0, Errors)
     }).pipe(within(backend, having(Handler.layer(failing.pipe(Handler.asynchronous(Dropping))))))
@@ -162,7 +174,12 @@ export const errorChannels = <R>(backend: Backend<R>): void => {
     return Effect.gen(function* () {
       yield* ship("a")
       yield* placed("b")
-      yield* drain
+      const { lines, logged } = logging()
+      yield* logged(drain)
+      const refusals = lines.filter((line) => line.includes("only its dead letter says so")).toSorted()
+      assert.strictEqual(refusals.length, 2)
+      assert.match(refusals[0]!, /^Placed was given up.*: the error channel "test\/Errors" refused it: .*a bug/)
+      assert.match(refusals[1]!, /^Ship was given up.*: the error channel "test\/Small" refused it: .*at most 10/)
       assert.deepStrictEqual((yield* letters).map(({ envelope }) => envelope.tag).toSorted(), ["Placed", "Ship"])
     }).pipe(
       within(backend, having(Handler.layer(shipping, other, dying, small.handler.pipe(Handler.asynchronous(Small)))))
