@@ -1,10 +1,33 @@
 /**
  * What consumers and sagas say in the log, and in dead letters.
  */
-import { Channel, Consumer, DeadLetter, EventBus, Handler, type HandlerRegistry, MessageStore, MessagingError, Saga } from "@holdfast/core"
+import {
+  Channel,
+  Consumer,
+  DeadLetter,
+  EventBus,
+  Handler,
+  type HandlerRegistry,
+  MessageStore,
+  MessagingError,
+  Saga
+} from "@holdfast/core"
 import { Effect, Layer, Option, Schedule, Schema, TestClock } from "effect"
 import { mistake } from "./page.ts"
-import { confirm, letter, logs, OrderPlaced, Orders, PaymentReceived, placed, send, Ship, ship, shipped, within } from "./shop.ts"
+import {
+  confirm,
+  letter,
+  logs,
+  OrderPlaced,
+  Orders,
+  PaymentReceived,
+  placed,
+  Ship,
+  send,
+  ship,
+  shipped,
+  within
+} from "./shop.ts"
 
 const section = "Consumers"
 
@@ -46,7 +69,9 @@ const failing = Handler.command(Ship, () => Effect.fail("no")).pipe(
 const alert = Handler.event(DeadLetter.MessageFailed, { name: "Alert", handle: () => Effect.void }).pipe(
   Handler.asynchronous(Errors)
 )
-const givenUp = (handlers: Layer.Layer<Handler.Handles<"Ship">, never, HandlerRegistry.HandlerRegistry | Orders | Errors>) =>
+const givenUp = (
+  handlers: Layer.Layer<Handler.Handles<"Ship">, never, HandlerRegistry.HandlerRegistry | Orders | Errors>
+) =>
   logs("Ship was given up", Effect.zipRight(shipped(), Consumer.drain(Orders))).pipe(
     within(handlers.pipe(Layer.provideMerge(Channel.layerMemory(Errors))))
   )

@@ -121,6 +121,9 @@ ok(
 // The reply beside a message.
 ok(equal<Returning<typeof Bill, Toggle>>()(Handler.command(Bill, () => Effect.succeed(1 as number | Toggle))))
 
+// A test may run the function itself, and sees the message.
+ok(equal<Effect.Effect<void | OrderPlaced>>()(one.handle(ship, {} as Envelope.Metadata)))
+
 // Combinators that need no channel pass it through.
 ok(equal<typeof one>()(one.pipe(Handler.retry(Schedule.recurs(1)))))
 

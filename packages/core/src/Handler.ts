@@ -105,9 +105,11 @@ export interface Handler<
   readonly name: string
   readonly mode: M0
   readonly messages: ReadonlyArray<M>
-  readonly handle: (message: M["Type"], envelope: Metadata) => Effect.Effect<M["success"]["Type"], E, R>
+  readonly handle: (message: M["Type"], envelope: Metadata) => Effect.Effect<M["success"]["Type"] | NextOf<M0>, E, R>
   readonly options: Options
 }
+
+type NextOf<M0> = M0 extends Returns<infer Next> ? Next : never
 
 /**
  * What combinators have said of a handler.

@@ -106,6 +106,7 @@ export const errorChannels = <R>(backend: Backend<R>): void => {
       elsewhere.handler.pipe(Handler.asynchronous(Alarms))
     )
     return Effect.gen(function* () {
+      yield* Effect.zipRight(Consumer.subscribe(Errors), Consumer.subscribe(Alarms))
       yield* ship("a")
       yield* drain
       assert.deepStrictEqual(yield* letters, [])
