@@ -66,6 +66,20 @@ export type Mode = "Synchronous" | "Asynchronous" | "Timed" | Returns<unknown>
  * The mode, for types alone, of a synchronous handler that returns the messages `Next`, until `Handler.outputTo` says
  * where they go.
  *
+ * @example
+ * ```ts
+ * import { Handler, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ * class Tock extends Message.Event<Tock>()("Tock") {}
+ *
+ * const onTick: Handler.Handler<typeof Tick, never, never, Handler.Returns<Tock>> = Handler.event(Tick, {
+ *   name: "OnTick",
+ *   handle: () => Effect.succeed(new Tock())
+ * })
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */

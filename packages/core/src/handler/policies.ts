@@ -127,6 +127,22 @@ export const retry: {
  * Marks a channel in a handler's requirements as the one that is told of its failures: its layer is needed, but nothing
  * is handled on it.
  *
+ * @example
+ * ```ts
+ * import { Channel, DeadLetter, Handler, Message } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * class Tick extends Message.Event<Tick>()("Tick") {}
+ * class Ticks extends Channel.Tag<Ticks>()("Ticks", { messages: [Tick] }) {}
+ * class Errors extends Channel.Tag<Errors>()("Errors", { messages: [DeadLetter.MessageFailed] }) {}
+ *
+ * const onTick: Handler.Handler<typeof Tick, never, Ticks | (Errors & Handler.FailuresOnly), "Asynchronous"> =
+ *   Handler.event(Tick, { name: "OnTick", handle: () => Effect.void }).pipe(
+ *     Handler.asynchronous(Ticks),
+ *     Handler.errorChannel(Errors)
+ *   )
+ * ```
+ *
  * @since 0.1.0
  * @category type-level
  */
@@ -182,6 +198,13 @@ export const errorChannel: {
 
 /**
  * What a handler may say of its dead letters.
+ *
+ * @example
+ * ```ts
+ * import type { Handler } from "@holdfast/core"
+ *
+ * const disposable: Handler.DeadLetterOptions = { onGivenUp: "Discard", afterCrashes: 1 }
+ * ```
  *
  * @since 0.1.0
  * @category models
