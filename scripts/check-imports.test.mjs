@@ -82,7 +82,7 @@ test("core's modules import only rows above and modules before them", () => {
   refused(
     { "core:CommandBus.ts": `import type * as EventBus from "./EventBus.ts"`, "core:EventBus.ts": "" },
     "core:CommandBus.ts:1",
-    "CommandBus (row 4) imports EventBus (row 4)"
+    "CommandBus (row 3) imports EventBus (row 3)"
   )
   refused(
     { "core:Recurring.ts": `import * as Kernel from "./workflow/Kernel.ts"`, "core:workflow/Kernel.ts": "" },
