@@ -152,6 +152,32 @@ ok(
   )
 )
 
+// An event that nobody may handle brings what its schema needs; a command's handler has that.
+declare const Secret: Schema.Schema<string, string, Orders>
+class Hidden extends Message.Event<Hidden>()("Hidden", { payload: { secret: Secret } }) {}
+class Hide extends Message.Command<Hide>()("Hide", { payload: { secret: Secret } }) {}
+ok(
+  equal<
+    Synchronous<
+      typeof Tick,
+      MessagingError.MessagingError,
+      CommandBus.CommandBus | Handler.Handles<"Hide"> | EventBus.EventBus | Orders
+    >
+  >()(
+    Handler.event(Tick, {
+      name: "OnTick",
+      handle: () => Effect.succeed([new Hidden({ secret: "" }), new Hide({ secret: "" })])
+    }).pipe(Handler.outputTo([Hidden, Hide]))
+  )
+)
+ok(
+  equal<Synchronous<typeof Tick, MessagingError.MessagingError, CommandBus.CommandBus | Handler.Handles<"Hide">>>()(
+    Handler.event(Tick, { name: "OnTick", handle: () => Effect.succeed(new Hide({ secret: "" })) }).pipe(
+      Handler.outputTo(Hide)
+    )
+  )
+)
+
 // The next command answers what this one replies.
 class Charge extends Message.Command<Charge>()("Charge", { success: Schema.NumberFromString }) {}
 const chained = Handler.command(Bill, () => Effect.succeed(new Charge())).pipe(Handler.outputTo(Charge))

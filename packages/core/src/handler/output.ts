@@ -82,7 +82,7 @@ type SendableOf<Next> = Next extends ReadonlyArray<infer C extends Sendable> ? C
 /** What it takes to send messages of the class. */
 type Sending<C extends Sendable> = C extends Message.AnyCommand
   ? CommandBus.CommandBus | Handles<C["_tag"]>
-  : EventBus.EventBus
+  : EventBus.EventBus | Message.Requirements<C["Type"]>
 
 // -----------------------------------------------------------------------------
 // internal

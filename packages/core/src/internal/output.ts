@@ -5,7 +5,7 @@ import * as Message from "../Message.ts"
 // What a handler returns beside its reply: the messages that `Handler.outputTo` sends on.
 
 /** A message that a handler may return. @internal */
-export type Output = Message.Message<"Command" | "Event", string, any, any>
+export type Output = Message.Message<"Command" | "Event", string, any, any, any>
 
 /** One message, or several. @internal */
 export type Outputs = Output | ReadonlyArray<Output>
