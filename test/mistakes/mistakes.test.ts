@@ -11,6 +11,7 @@ import { keyOf, patternOf, rows, rowsOf, tied } from "./page.ts"
 import { payload } from "./payload.ts"
 import { time } from "./time.ts"
 import { units } from "./units.ts"
+import { warnings } from "./warnings.ts"
 import { wiring } from "./wiring.ts"
 
 wiring()
@@ -20,6 +21,7 @@ messages()
 time()
 units()
 consuming()
+warnings()
 embedded()
 database()
 
