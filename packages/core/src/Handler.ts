@@ -19,7 +19,7 @@ import type { DeadLetterOptions, FailuresOnly } from "./handler/policies.ts"
 import type { CurrentEndpoint } from "./internal/endpoint.ts"
 import * as internal from "./internal/handler.ts"
 import type { Answered, Returned } from "./internal/output.ts"
-import type { Accepted, Routed, Silences } from "./internal/refusals.ts"
+import type { Accepted, InProcess, Routed, Silences } from "./internal/refusals.ts"
 import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
 import type { UnitOfWork } from "./UnitOfWork.ts"
@@ -157,6 +157,14 @@ export interface Options {
     | undefined
   /** Messages only the runtime sends to the handler. */
   readonly internal?: ReadonlyArray<Message.AnyClass> | undefined
+  /** Why its channel must be one that the store keeps. */
+  readonly stored?: string | undefined
+  /** Why it cannot be registered. */
+  readonly mistake?: string | undefined
+  /** It is a step of an orchestrator, which has no messages but those that the runtime sends. */
+  readonly step?: boolean | undefined
+  /** Handlers that are registered with it: the steps of an orchestrator that have a channel. */
+  readonly parts?: ReadonlyArray<Any> | undefined
   /** Messages of one key are handled one at a time in a process. */
   readonly serialize?: ((message: any, envelope: Metadata) => string | undefined) | undefined
 }
@@ -226,7 +234,11 @@ export type Provides<H> =
   H extends Handler<infer M, infer _E, infer R, infer M0>
     ?
         | (M extends { readonly kind: "Command" | "Query" } ? Handles<M["_tag"]> : never)
-        | (M0 extends "Asynchronous" ? HandledOnEach<ChannelsOf<R>> : never)
+        | (M0 extends "Asynchronous"
+            ? HandledOnEach<ChannelsOf<R>>
+            : M extends InProcess
+              ? HandledOnEach<ChannelsOf<R>>
+              : never)
     : never
 
 type HandledOnEach<C> = C extends unknown ? HandledOn<C> : never

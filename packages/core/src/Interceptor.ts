@@ -96,6 +96,7 @@ export type Place = "Bus" | "Handler" | "Consumer"
 export interface Interception {
   readonly at: Place | "Sending"
   readonly kind: Message.Kind
+  /** The message; of a step of an orchestrator that is intercepted itself, its input. */
   readonly message: Message.Any
   /** Identity, attempt and headers of the message. */
   readonly envelope: Metadata

@@ -130,7 +130,7 @@ export const corners = <R>(backend: Backend<R>): void => {
       const sentence = yield* defect(Effect.scoped(Layer.build(Handler.layer(timed).pipe(Layer.provide(broker)))))
       assert.strictEqual(
         sentence,
-        'Saga Timed has timeouts, which a store keeps, but channel "test/Broker" is a broker\'s: give the saga a channel ' +
+        'Saga Timed has timeouts, which a store keeps, but channel "test/Broker" is a broker\'s: give it a channel ' +
           "that the store keeps"
       )
     }).pipe(alone(backend))

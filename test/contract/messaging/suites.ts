@@ -17,6 +17,7 @@ import { idempotency } from "./idempotency.ts"
 import { interceptions } from "./interceptions.ts"
 import { interceptors } from "./interceptors.ts"
 import { leases } from "./leases.ts"
+import { orchestrators } from "./orchestrators.ts"
 import { pausing } from "./pausing.ts"
 import { policies } from "./policies.ts"
 import { queries } from "./queries.ts"
@@ -64,6 +65,7 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("is refused:", () => badInput(backend))
   describe("sagas", () => sagas(backend))
   describe("timeouts", () => timeouts(backend))
+  describe("orchestrators", () => orchestrators(backend))
   describe("consumers", () => consumers(backend))
   describe("consumers with a schedule", () => schedules(backend))
   describe("a consumer stops after", () => stopConditions(backend))

@@ -8,7 +8,7 @@ import { dual } from "effect/Function"
 import type * as Channel from "../Channel.ts"
 import type { Any, Handler, Mode } from "../Handler.ts"
 import * as internal from "../internal/handler.ts"
-import type { Placed, Travels, Waits } from "../internal/refusals.ts"
+import type { Expires, Placed, Travels, Waits } from "../internal/refusals.ts"
 import type * as Message from "../Message.ts"
 import type { MessageScheduler, When } from "../MessageScheduler.ts"
 
@@ -189,14 +189,14 @@ export const timeToLive: {
   (
     duration: Duration.DurationInput
   ): <M extends Message.AnyClass, E, R, M0 extends Mode>(
-    self: Handler<M, E, R, M0> & Waits<M0, "given a time to live">
+    self: Handler<M, E, R, M0> & Waits<M0, "given a time to live"> & Expires<M>
   ) => Handler<M, E, R, "Asynchronous">
   /**
    * @since 0.1.0
    * @category combinators
    */
   <M extends Message.AnyClass, E, R, M0 extends Mode>(
-    self: Handler<M, E, R, M0> & Waits<M0, "given a time to live">,
+    self: Handler<M, E, R, M0> & Waits<M0, "given a time to live"> & Expires<M>,
     duration: Duration.DurationInput
   ): Handler<M, E, R, "Asynchronous">
 } = dual(2, (self: Any, duration: Duration.DurationInput) => internal.update(self, self.mode, { timeToLive: duration }))

@@ -93,7 +93,10 @@ export const handleNow = (
 export class AlreadyHandled extends Data.TaggedError("@holdfast/core/internal/AlreadyHandled") {}
 
 /** @internal */
-export const retryInPlace = <A>(entry: Entry, effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
+export const retryInPlace = <A>(
+  entry: Pick<Entry, "retry">,
+  effect: Effect.Effect<A, unknown>
+): Effect.Effect<A, unknown> =>
   entry.retry === undefined ? effect : Effect.retry(effect, { schedule: entry.retry, while: mayRetryInPlace })
 
 /** The handler's own failures, and a database that was away: never an outcome that is not known. */

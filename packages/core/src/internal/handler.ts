@@ -71,10 +71,10 @@ export const layer = (...handlers: ReadonlyArray<Any>): Layer.Layer<any, never, 
       const registry = yield* HandlerRegistry
       const surroundings = yield* capture(registry)
       let provided = Context.empty() as Context.Context<any>
-      for (const handler of handlers) {
+      for (const handler of handlers.flatMap(withParts)) {
         yield* Input.dieOn(problemOf(handler))
         const entry = makeEntry(handler, surroundings, true)
-        yield* checkStore(entry, surroundings.context)
+        yield* checkStore(handler, entry, surroundings.context)
         yield* registry.add(entry)
         provided = phantoms(provided, handler, true)
       }
@@ -89,7 +89,7 @@ export const routes = (...handlers: ReadonlyArray<Any>): Layer.Layer<any, never,
       const registry = yield* HandlerRegistry
       const surroundings = yield* capture(registry)
       let provided = Context.empty() as Context.Context<any>
-      for (const handler of handlers) {
+      for (const handler of handlers.flatMap(withParts)) {
         if (handler.options.channel === undefined) {
           return yield* Effect.dieMessage(
             `Handler.routes was given "${handler.name}", which has no channel: only asynchronous handlers can run elsewhere`
@@ -106,6 +106,9 @@ export const routes = (...handlers: ReadonlyArray<Any>): Layer.Layer<any, never,
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+/** A handler, and the steps of an orchestrator that have a channel. */
+const withParts = (handler: Any): ReadonlyArray<Any> => [handler, ...(handler.options.parts ?? [])]
 
 /** The requirements that only the type system reads: a key of their own in the context, so that layers compose. */
 const phantoms = (context: Context.Context<any>, handler: Any, handled: boolean): Context.Context<any> => {
@@ -124,13 +127,13 @@ const phantoms = (context: Context.Context<any>, handler: Any, handled: boolean)
     : Context.add(result, Context.Tag(`@holdfast/core/Handler/HandledOn/${channel.key}`)<any, string>(), channel.key)
 }
 
-const checkStore = (entry: Entry, context: Context.Context<never>): Effect.Effect<void> => {
+const checkStore = ({ options }: Any, entry: Entry, context: Context.Context<never>): Effect.Effect<void> => {
   const store = Context.getOption(context, MessageStore)
   const channel = entry.route?.channel
-  if (channel?._tag === "Direct" && entry.internal.length > 0) {
+  if (channel?._tag === "Direct" && options.stored !== undefined) {
     return Effect.dieMessage(
-      `Saga ${entry.name} has timeouts, which a store keeps, but channel "${channel.name}" is a broker's: give the saga ` +
-        "a channel that the store keeps"
+      `${options.stored}, which a store keeps, but channel "${channel.name}" is a broker's: give it a channel that the ` +
+        "store keeps"
     )
   }
   return channel?._tag === "Stored" && Option.isSome(store) && channel.store !== store.value.kind

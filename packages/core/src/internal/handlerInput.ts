@@ -6,8 +6,11 @@ import type { Transition } from "./saga.ts"
 export const problemOf = (handler: Any): Input.Problem => {
   const { deadLetter, deduplicate, timeout, timeToLive } = handler.options
   return [
+    handler.options.mistake,
     handler.name === "" ? "A handler has an empty name: messages in flight name it, so give it one" : undefined,
-    handler.messages.length === 0 ? `The handler "${handler.name}" has no messages: give it at least one` : undefined,
+    handler.messages.length === 0 && handler.options.step !== true
+      ? `The handler "${handler.name}" has no messages: give it at least one`
+      : undefined,
     Input.duration(`The timeout of the handler "${handler.name}"`, timeout, { least: "1 millis" }),
     Input.duration(`The time to live of the handler "${handler.name}"`, timeToLive, { least: "1 millis" }),
     Input.duration(`The window of Handler.deduplicate of "${handler.name}"`, deduplicate?.window, {

@@ -1,10 +1,11 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Metadata } from "../Envelope.ts"
+import type { Any } from "../Handler.ts"
 import type { HandlerRegistry, Route } from "../HandlerRegistry.ts"
 import * as Headers from "../Headers.ts"
 import type { Interception, TagClass } from "../Interceptor.ts"
-import * as Message from "../Message.ts"
+import type * as Message from "../Message.ts"
 import { classOf } from "./dispatch.ts"
 import { CurrentEndpoint } from "./endpoint.ts"
 
@@ -66,24 +67,30 @@ export const interceptHandler = (
   Effect.zipWith(tag, Effect.serviceOption(CurrentEndpoint), (interceptor, endpoint) => {
     const channel = Option.getOrUndefined(endpoint)?.channel
     const destination = { name: handler.name, route: channel && { channel } }
-    return interceptor.wrap(handled, make("Handler", message, envelope, destination), tag.provides)
+    const interception = make("Handler", message, envelope, destination, stepOf(handler))
+    return interceptor.wrap(handled, interception, tag.provides)
   }).pipe(Effect.flatten)
 
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
 
+/** The class of what a step of an orchestrator takes: a value of any type, which does not tell it itself. */
+const stepOf = ({ messages: [first] }: Any): Message.AnyClass | undefined =>
+  first !== undefined && "process" in first && first.process === "Step" ? first : undefined
+
 const make = (
   at: Interception["at"],
   message: Message.Any,
   envelope: Metadata,
-  destination: Destination | undefined
+  destination: Destination | undefined,
+  { kind, messageAnnotations }: Message.AnyClass = classOf(message)
 ): Interception => ({
   at,
-  kind: message[Message.TypeId].kind,
+  kind,
   message,
   envelope,
-  annotations: classOf(message).messageAnnotations,
+  annotations: messageAnnotations,
   handler: destination?.name,
   channel: destination?.route?.channel.name
 })

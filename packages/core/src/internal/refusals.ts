@@ -16,16 +16,36 @@ export type Travels<M extends Message.AnyClass, Name extends string, C extends M
   ? unknown
   : Stays<M, Name, C>
 
-/** Why, for each message that may not travel. */
-type Stays<M extends Message.AnyClass, Name extends string, C extends Message.AnyClass> = M extends {
-  readonly success: typeof Schema.Void
+/** Why, for each message that may not travel. What only the runtime sends is carried by every channel. */
+type Stays<M extends Message.AnyClass, Name extends string, C extends Message.AnyClass> = M extends InProcess
+  ? never
+  : M extends { readonly success: typeof Schema.Void }
+    ? M extends { readonly error: typeof Schema.Never }
+      ? M extends C
+        ? never
+        : `${Name} does not carry ${M["_tag"]}`
+      : `${M["_tag"]} declares an error that its sender could never see, so it cannot be asynchronous: publish an event`
+    : `${M["_tag"]} replies, so it cannot be asynchronous`
+
+/**
+ * What an orchestrator or one of its steps takes: it is never sent itself.
+ *
+ * @internal
+ */
+export interface InProcess {
+  readonly process: "Orchestrator" | "Step"
 }
-  ? M extends { readonly error: typeof Schema.Never }
-    ? M extends C
-      ? never
-      : `${Name} does not carry ${M["_tag"]}`
-    : `${M["_tag"]} declares an error that its sender could never see, so it cannot be asynchronous: publish an event`
-  : `${M["_tag"]} replies, so it cannot be asynchronous`
+
+/** Whether all of the messages are of a kind; of none, and of those nothing is known of, it is not so. */
+type AreAll<M, What> = [M] extends [never] ? false : 0 extends 1 & M ? false : [M] extends [What] ? true : false
+
+/** `unknown` if the handler may be registered by itself, else why not. */
+type Alone<H> =
+  H extends Handler<infer M, infer _E, infer _R, infer _M0>
+    ? AreAll<M, { readonly process: "Step" }> extends true
+      ? `${M["_tag"]} is a step, which runs in an orchestrator: add it to one with Orchestrator.andThen`
+      : unknown
+    : unknown
 
 /**
  * `unknown` if the handler has no channel yet, else why it cannot get another.
@@ -69,7 +89,8 @@ type NameOf<H> = H extends { readonly name: infer Name extends string }
     : Name
   : never
 
-type TagOf<E> = E extends { readonly _tag: infer Tag extends string } ? Tag : "an untagged error"
+/** @internal */
+export type TagOf<E> = E extends { readonly _tag: infer Tag extends string } ? Tag : "an untagged error"
 
 /**
  * `unknown` if the handler has a channel on which a message can wait, else why not.
@@ -94,9 +115,22 @@ export type ToldElsewhere<R, I, Name extends string> = [I] extends [R]
  *
  * @internal
  */
-export type Silent<M extends Message.AnyClass> = [M] extends [{ readonly success: typeof Schema.Void }]
-  ? unknown
-  : `${M["_tag"]} replies, so a duplicate would have no answer: send it with an idempotencyKey`
+export type Silent<M extends Message.AnyClass> =
+  AreAll<M, InProcess> extends true
+    ? `${M["_tag"]} runs once for each id that its orchestrator is started with: give Orchestrator.start an id`
+    : [M] extends [{ readonly success: typeof Schema.Void }]
+      ? unknown
+      : `${M["_tag"]} replies, so a duplicate would have no answer: send it with an idempotencyKey`
+
+/**
+ * `unknown` if the message may be dropped, else why not.
+ *
+ * @internal
+ */
+export type Expires<M extends Message.AnyClass> =
+  AreAll<M, InProcess> extends true
+    ? `${M["_tag"]} belongs to an orchestrator, which would never end if its message expired: limit it with Handler.timeout`
+    : unknown
 
 /**
  * `unknown` for each command that does not reply, else why it cannot share a handler.
@@ -140,11 +174,14 @@ type Unanswered<M extends Message.AnyClass, Next, C extends Message.AnyClass> =
 type Each<Next> = Next extends ReadonlyArray<infer Item> ? Item : Next
 
 /** @internal */
-export type Accepted<Handlers extends ReadonlyArray<Any>> = { [K in keyof Handlers]: Handlers[K] & Fails<Handlers[K]> }
+export type Accepted<Handlers extends ReadonlyArray<Any>> = {
+  [K in keyof Handlers]: Handlers[K] & Alone<Handlers[K]> & Fails<Handlers[K]>
+}
 
 /** @internal */
 export type Routed<Handlers extends ReadonlyArray<Any>> = {
   [K in keyof Handlers]: Handlers[K] &
+    Alone<Handlers[K]> &
     (Handlers[K] extends Handler<any, any, any, "Asynchronous"> ? unknown : Unrouted<Handlers[K]>)
 }
 

@@ -61,19 +61,22 @@ export const make = (
   state: Schema.Schema.Any,
   transitions: ReadonlyArray<Transition>,
   mode: Mode = "Synchronous"
-): any =>
-  Object.assign(Object.create(Proto), {
+): any => {
+  const timed = transitions.some((transition) => "timeout" in transition)
+  return Object.assign(Object.create(Proto), {
     name,
     state,
     transitions,
     mode,
     options: {
-      internal: transitions.some((transition) => "timeout" in transition) ? [SagaTimeout] : [],
+      internal: timed ? [SagaTimeout] : [],
+      stored: timed ? `Saga ${name} has timeouts` : undefined,
       serialize: serializeBy(name, transitions)
     } satisfies Options,
     messages: [...new Set(transitions.flatMap((transition) => ("message" in transition ? [transition.message] : [])))],
     handle: (message: any) => handle({ name, state, transitions, mode }, message)
   })
+}
 
 /** @internal */
 export const add = (self: AnySaga, transition: Transition): any =>
