@@ -7,6 +7,7 @@ import { consuming } from "./consuming.ts"
 import { database } from "./database.ts"
 import { embedded } from "./embedded.ts"
 import { messages } from "./messages.ts"
+import { orchestrators } from "./orchestrators.ts"
 import { keyOf, patternOf, rows, rowsOf, tied } from "./page.ts"
 import { payload } from "./payload.ts"
 import { time } from "./time.ts"
@@ -17,6 +18,7 @@ import { wiring } from "./wiring.ts"
 wiring()
 configuration()
 payload()
+orchestrators()
 messages()
 time()
 units()

@@ -26,8 +26,7 @@ Orchestrator.step("bad", { input: Image, run: (image) => Effect.log(image.nope) 
 // @refused Type 'string' is not assignable to type 'number'
 Orchestrator.step("bad", { input: Image, output: Schema.Number, run: (image) => Effect.succeed(image.key) })
 
-// @refused "Step upload fails with StorageError, which it does not declare
-// @refused : name it in its error, catch it, or add Handler.asynchronous"
+// @refused "Step upload fails with StorageError, which it does not declare: name it in its error, catch it, or add Handler.asynchronous"
 empty.pipe(Orchestrator.andThen(upload))
 
 // @refused "Step upload fails with StorageError, which it does not declare
@@ -117,7 +116,7 @@ Handler.layer(publish.pipe(Handler.timeout("1 second")))
 // @refused "A handler of Publish has no channel, so it cannot run elsewhere: add Handler.asynchronous"
 Handler.routes(publish)
 
-// @refused 'key' does not exist in type 'Message<"Command", string, any, any>'
+// @refused 'key' does not exist in type 'Message<"Command", string, any
 CommandBus.send({ key: "a", bytes: 1 })
 
 // -----------------------------------------------------------------------------

@@ -55,6 +55,20 @@ export type TypeId = "~@holdfast/core/Orchestrator"
 /**
  * What a step takes, gives and may fail with, by its schemas. For the combinators of `Handler` it is the step's message.
  *
+ * @example
+ * ```ts
+ * import { Orchestrator } from "@holdfast/core"
+ * import { Effect, Schema } from "effect"
+ *
+ * const parse = Orchestrator.step("parse", {
+ *   input: Schema.String,
+ *   output: Schema.Number,
+ *   run: (text) => Effect.succeed(Number(text))
+ * })
+ *
+ * const [parsed] = parse.messages // StepClass<"parse", typeof Schema.String, typeof Schema.Number, typeof Schema.Never>
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -78,6 +92,20 @@ export interface StepClass<
 /**
  * A step named `Name`. The combinators of `Handler` give it a channel, retries and a timeout.
  *
+ * @example
+ * ```ts
+ * import { Orchestrator } from "@holdfast/core"
+ * import { Effect, Schema } from "effect"
+ *
+ * const parse = Orchestrator.step("parse", {
+ *   input: Schema.String,
+ *   output: Schema.Number,
+ *   run: (text) => Effect.succeed(Number(text))
+ * })
+ *
+ * const same: Orchestrator.Step<"parse", typeof Schema.String, typeof Schema.Number> = parse
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -94,6 +122,13 @@ export type Step<
 /**
  * Any step.
  *
+ * @example
+ * ```ts
+ * import type { Orchestrator } from "@holdfast/core"
+ *
+ * const names = (steps: ReadonlyArray<Orchestrator.AnyStep>) => steps.map((step) => step.name)
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -104,6 +139,16 @@ export type AnyStep = Handler<any, any, any, any> & {
 /**
  * What an orchestrator takes, gives in the end (`Out`), and may fail with (`Declared`). For the combinators of `Handler`
  * it is the orchestrator's message.
+ *
+ * @example
+ * ```ts
+ * import { Orchestrator } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * const publish = Orchestrator.make("Publish", { input: Schema.String })
+ *
+ * const [started] = publish.messages // StartClass<"Publish", typeof Schema.String, string, never>
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -127,6 +172,21 @@ export interface StartClass<Name extends string, In extends Schema.Schema.AnyNoC
  * An orchestrator named `Name`, which takes `In`. Its last step is `Last`; it ends with `Out`, or with one of the errors
  * that its steps declare.
  *
+ * @example
+ * ```ts
+ * import { Orchestrator, type SagaStore } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * const publish: Orchestrator.Orchestrator<
+ *   "Publish",
+ *   typeof Schema.String,
+ *   string, // the result
+ *   never, // declared errors
+ *   never, // no last step yet
+ *   SagaStore.SagaStore
+ * > = Orchestrator.make("Publish", { input: Schema.String })
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -145,6 +205,17 @@ export interface Orchestrator<
 
 /**
  * An orchestrator, whatever the combinators of `Handler` have made of it.
+ *
+ * @example
+ * ```ts
+ * import { Orchestrator } from "@holdfast/core"
+ * import type { Schema } from "effect"
+ *
+ * const all = <Out, Declared>(
+ *   flow: Orchestrator.Startable<"Publish", typeof Schema.String, Out, Declared>,
+ *   keys: ReadonlyArray<string>
+ * ) => keys.map((key) => Orchestrator.start(flow, key))
+ * ```
  *
  * @since 0.1.0
  * @category models
@@ -418,6 +489,13 @@ export const plan: {
 /**
  * How an instance is started.
  *
+ * @example
+ * ```ts
+ * import type { Orchestrator } from "@holdfast/core"
+ *
+ * const options: Orchestrator.StartOptions = { id: "cat.png", headers: { tenant: "acme" } }
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */
@@ -526,6 +604,13 @@ export const result: {
 
 /**
  * How an instance stands.
+ *
+ * @example
+ * ```ts
+ * import type { Orchestrator } from "@holdfast/core"
+ *
+ * const progress = ({ done, remaining }: Orchestrator.Instance) => done.length / (done.length + remaining.length)
+ * ```
  *
  * @since 0.1.0
  * @category models

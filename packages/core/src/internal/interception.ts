@@ -58,7 +58,7 @@ export const sending = <E, R>(
 
 /** Runs an interceptor around one handler. @internal */
 export const interceptHandler = (
-  handler: { readonly name: string },
+  handler: Pick<Any, "name" | "messages">,
   tag: TagClass<any, string, any, any>,
   handled: Effect.Effect<any, any, any>,
   message: Message.Any,
@@ -76,7 +76,7 @@ export const interceptHandler = (
 // -----------------------------------------------------------------------------
 
 /** The class of what a step of an orchestrator takes: a value of any type, which does not tell it itself. */
-const stepOf = ({ messages: [first] }: Any): Message.AnyClass | undefined =>
+const stepOf = ({ messages: [first] }: Pick<Any, "messages">): Message.AnyClass | undefined =>
   first !== undefined && "process" in first && first.process === "Step" ? first : undefined
 
 const make = (
