@@ -676,6 +676,8 @@ export const orchestrators = <R>(backend: Backend<R>): void => {
         yield* start(flow)
         yield* drain
         assert.strictEqual(yield* Orchestrator.result(flow, "1"), "1>a>b")
+        const tenants = (yield* MessagingTest.log).map(({ envelope }) => envelope.headers[Headers.tenant])
+        assert.deepStrictEqual(tenants, ["acme", "acme", "acme"])
         assert.deepStrictEqual(seen, ["Event Flow holdfast/OrchestratorStep", "Command a 1", "Command b 1>a"])
       }).pipe(
         within(
@@ -791,6 +793,13 @@ export const orchestrators = <R>(backend: Backend<R>): void => {
       const twice = 'Orchestrator Flow has two steps named "a": names are durable, so each has its own'
       assert.strictEqual(yield* sentence(local.pipe(Orchestrator.andThen(onOrders("a")))), twice)
       assert.strictEqual(yield* sentence(empty.pipe(Orchestrator.plan([a, b, a], () => Effect.succeed([])))), twice)
+      const hasty = a.pipe(
+        Handler.timeout({
+          duration: "0 millis",
+          onTimeout: () => new MessagingError.MessagingError({ reason: "Unavailable", detail: "slow" })
+        })
+      )
+      assert.include(yield* sentence(empty.pipe(Orchestrator.andThen(hasty))), 'The timeout of the handler "a" is 0')
       const stored =
         'which a store keeps, but channel "test/Broker" is a broker\'s: give it a channel that the store keeps'
       assert.strictEqual(

@@ -1,7 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Metadata } from "../Envelope.ts"
-import type { Any } from "../Handler.ts"
 import type { HandlerRegistry, Route } from "../HandlerRegistry.ts"
 import * as Headers from "../Headers.ts"
 import type { Interception, TagClass } from "../Interceptor.ts"
@@ -58,7 +57,7 @@ export const sending = <E, R>(
 
 /** Runs an interceptor around one handler. @internal */
 export const interceptHandler = (
-  handler: Pick<Any, "name" | "messages">,
+  handler: { readonly name: string; readonly messages: ReadonlyArray<Message.AnyClass> },
   tag: TagClass<any, string, any, any>,
   handled: Effect.Effect<any, any, any>,
   message: Message.Any,
@@ -67,7 +66,7 @@ export const interceptHandler = (
   Effect.zipWith(tag, Effect.serviceOption(CurrentEndpoint), (interceptor, endpoint) => {
     const channel = Option.getOrUndefined(endpoint)?.channel
     const destination = { name: handler.name, route: channel && { channel } }
-    const interception = make("Handler", message, envelope, destination, stepOf(handler))
+    const interception = make("Handler", message, envelope, destination, stepOf(handler.messages))
     return interceptor.wrap(handled, interception, tag.provides)
   }).pipe(Effect.flatten)
 
@@ -76,7 +75,7 @@ export const interceptHandler = (
 // -----------------------------------------------------------------------------
 
 /** The class of what a step of an orchestrator takes: a value of any type, which does not tell it itself. */
-const stepOf = ({ messages: [first] }: Pick<Any, "messages">): Message.AnyClass | undefined =>
+const stepOf = ([first]: ReadonlyArray<Message.AnyClass>): Message.AnyClass | undefined =>
   first !== undefined && "process" in first && first.process === "Step" ? first : undefined
 
 const make = (
