@@ -3,7 +3,7 @@ import type { MessageStore } from "@holdfast/core"
 import { Effect } from "effect"
 import { messaging, Scratch } from "./database.ts"
 import { envelope, sent } from "./fixtures.ts"
-import { claimSql, collect, compose, partsOf } from "./internal.ts"
+import { claimSql, collect, compose, orderSql, partsOf } from "./internal.ts"
 
 const at = '"holdfast".'
 
@@ -20,6 +20,9 @@ const load = Effect.flatMap(Scratch, ({ control }) =>
     from generate_series(1, 20000) n;
     insert into holdfast.saga (saga, id, version, state, completed, timers, created_at, updated_at)
     select 'S', n, 1, '{}', false, '{}', now(), now() from generate_series(1, 20000) n;
+    insert into holdfast.message (channel, message_id, tag, endpoint, payload, headers, created_at, available_at, priority,
+      ordering_key)
+    select 'c' || n % 4, n, 't', 'e', '{}', '{}', now(), now(), n % 3, 'key ' || n % 500 from generate_series(1, 20000) n;
     analyze holdfast.message; analyze holdfast.scheduled; analyze holdfast.saga`)
 )
 
@@ -64,6 +67,14 @@ const writing = (...writes: ReadonlyArray<MessageStore.Write>) => {
   const parts = partsOf(collect([writes]))
   return [compose(at, parts), parts.flatMap(({ params }) => params)] as const
 }
+const range = {
+  channel: "$1::text",
+  priority: "$2::int",
+  from: "$3::bigint",
+  to: "$4::bigint",
+  limit: "$5::int",
+  now: "$6::timestamptz"
+}
 const lease = { channel: "c0", key: "40", token: "40" }
 const other = { channel: "c0", key: "80", token: "80" }
 
@@ -76,6 +87,11 @@ layer(messaging(), { excludeTestServices: true })("the plans of the hot statemen
         next: [claimSql.next(at, "$1::text", "$2::int"), ["c1", 50]],
         due: [claimSql.due(at, "$1::text", "$2::timestamptz"), ["c1", "2020-01-01"]],
         allDue: [claimSql.due(at, "$1::text", "$2::timestamptz"), ["c1", "2100-01-01"]],
+        lanes: [orderSql.lanes(at, range), ["c1", 1, 0, "9223372036854775807", 50, "2100-01-01"]],
+        nextOrdered: [
+          orderSql.nextOrdered(at, "$1::text", "$2::int", "$3::timestamptz", "$4::bigint[]"),
+          ["c1", 50, "2100-01-01", [1, 2, 3]]
+        ],
         expired: [claimSql.expired(at, "$1::text", "$2::timestamptz"), ["c1", "2020-01-01"]],
         acknowledge: writing({ _tag: "Acknowledge", lease }, { _tag: "Acknowledge", lease: other }),
         retry: writing({ _tag: "Retry", lease, failures: [], afterMillis: 5 }),
@@ -116,6 +132,26 @@ layer(messaging(), { excludeTestServices: true })("the plans of the hot statemen
       assert.isBelow(buffers, 60, "an idle claim reads a few pages of indexes")
       const claimed = yield* control.unsafe("select id from holdfast.claim('c1', 100, 1000, 'w')")
       assert.strictEqual(claimed.length, 100)
+    })
+  )
+
+  it.effect("a claim of ten keys does not read the messages that wait behind them", () =>
+    Effect.gen(function* () {
+      const { control } = yield* Scratch
+      const claim = (n: number) => control.unsafe(`select id from holdfast.claim('keyed', ${n}, 1000, 'w')`)
+      yield* control.unsafe(`
+        insert into holdfast.message (channel, message_id, tag, endpoint, payload, headers, created_at, available_at,
+          ordering_key)
+        select 'keyed', n, 't', 'e', '{}', '{}', now(), now(), 'key ' || n % 20 from generate_series(1, 20000) n;
+        analyze holdfast.message`)
+      assert.lengthOf(yield* claim(1), 1)
+      const [row] = yield* control.unsafe<any>(
+        "explain (analyze, buffers, format json) select * from holdfast.claim('keyed', 10, 1000, 'w')"
+      )
+      const plan = row!["QUERY PLAN"][0].Plan
+      assert.strictEqual(plan["Actual Rows"], 10)
+      assert.isBelow(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], 1_000)
+      assert.lengthOf(yield* claim(100), 9)
     })
   )
 })
