@@ -7,6 +7,11 @@
 export const lane = (row: string): string =>
   `hashtextextended(${row}.ordering_key, hashtextextended(${row}.endpoint, 0))`
 
+/** Whether messages with or without an ordering key wait: the highest priority, since an index leads straight there. */
+export const anyReady = (at: string, channel: string, orderingKey: "is null" | "is not null"): string =>
+  `(select max(priority) from ${at}message
+   where channel = ${channel} and lease_until is null and ordering_key ${orderingKey}) is not null`
+
 /** Whether nobody of the lane is claimed, and no dead letter holds it up. */
 export const isFree = (at: string, channel: string, number: string): string =>
   `(select 1 from ${at}message c where c.channel = ${channel} and ${lane("c")} = ${number}

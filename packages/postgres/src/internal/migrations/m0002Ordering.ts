@@ -1,6 +1,6 @@
 import { due, expired, next } from "../claimSql.ts"
 import type { Migration } from "../migrations.ts"
-import { lane, lanes, nextOrdered } from "../orderSql.ts"
+import { anyReady, lane, lanes, nextOrdered } from "../orderSql.ts"
 
 /** @internal */
 export const ordering: Migration = {
@@ -94,7 +94,7 @@ begin
       undelayed, timer_owner, timer_name, ordering_key, created_at, due_at
     from moved order by due_at, id;
   end if;
-  if exists (select from ${at}message where channel = _channel and lease_until is null and ordering_key is not null) then
+  if ${anyReady(at, "_channel", "is not null")} then
     _lanes := array(
       select lane from ${at}claimable_lanes(_channel, _limit, _now) l (lane)
       where pg_try_advisory_xact_lock(hashtextextended(_channel, lane))
@@ -107,7 +107,7 @@ begin
       set lease_token = _token, lease_until = _now + _lease_ms * interval '1 millisecond', lease_owner = _owner
       where id = any (array(${nextOrdered(at, "_channel", "_limit", "_now", "_lanes")}))
       returning *;
-  elsif exists (select from ${at}message where channel = _channel and lease_until is null and ordering_key is null) then
+  elsif ${anyReady(at, "_channel", "is null")} then
     _token := nextval('${at}lease_token');
     return query
       update ${at}message
