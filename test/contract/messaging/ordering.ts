@@ -4,7 +4,7 @@
  */
 import { assert, it } from "@effect/vitest"
 import { Channel, Consumer, DeadLetter, EventBus, Handler, MessagingTest, Saga } from "@holdfast/core"
-import { Effect, Layer, Schedule, Schema } from "effect"
+import { Deferred, Effect, FiberId, Layer, Schedule, Schema } from "effect"
 import type { Backend } from "./backend.ts"
 import { consume } from "./consuming.ts"
 import {
@@ -169,13 +169,25 @@ export const ordering = <R>(backend: Backend<R>): void => {
 
   it.scoped("give copies of a publisher that does not know the handler their keys, delays and order", () => {
     const { note, of, overlaps } = watched()
-    const on = (name: string, delay: `${number} seconds`) =>
-      Handler.event(Placed, { name, handle: ({ id }) => note(id, Effect.yieldNow()) }).pipe(
-        Handler.asynchronous(Orders),
-        Handler.delay(delay),
-        Handler.orderedBy(keyOf)
-      )
-    const names = [1, 2, 3].flatMap((n) => ["a", "b", "-"].map((key) => `${key}${n}`))
+    const gate = Deferred.unsafeMake<void>(FiberId.none)
+    let broken = true
+    const what = (id: string) => {
+      if (id === "b2") return Deferred.succeed(gate, undefined)
+      // other keys go on beside it
+      if (id === "a2") return Deferred.await(gate)
+      if (id !== "a1" || !broken) return Effect.void
+      broken = false
+      return Effect.fail("busy")
+    }
+    const track = Handler.event(Placed, {
+      name: "Track",
+      handle: ({ id }) =>
+        note(
+          id,
+          Effect.suspend(() => what(id))
+        )
+    }).pipe(Handler.asynchronous(Orders), Handler.orderedBy(keyOf), Handler.retry(Schedule.spaced("5 seconds")))
+    const names = ["a1", "b1", "-1", "a2", "b2", "-2", "a3", "b3", "-3"]
     const late: Array<string> = []
     const later = Handler.event(Paid, { name: "Later", handle: ({ id }) => Effect.sync(() => late.push(id)) }).pipe(
       Handler.asynchronous(Orders),
@@ -198,7 +210,7 @@ export const ordering = <R>(backend: Backend<R>): void => {
       for (const key of ["a", "b"]) assert.deepStrictEqual(of(key), [`${key}1`, `${key}2`, `${key}3`])
       assert.deepStrictEqual(late, ["a2", "a1"])
       assert.strictEqual(overlaps(), 0)
-    }).pipe(within(backend, Handler.layer(on("Track", "0 seconds"), later)))
+    }).pipe(within(backend, Handler.layer(track, later)))
   })
 
   it.effect("keep a saga's events in order, whatever their types, and its timeouts apart", () => {
