@@ -182,6 +182,9 @@ export const ordering = (it: It): void => {
   it.effect("gives a delayed message its place when it is due, and lets nobody wait for it before", () =>
     Effect.gen(function* () {
       const channel = fresh("orders")
+      yield* commit(keyed(channel, "a", "a0", { due: after(minute) }))
+      yield* advance(2 * minute)
+      assert.deepStrictEqual(yield* drained(channel), ["a0"])
       yield* commit(keyed(channel, "a", "a1", { due: after(10 * minute) }), keyed(channel, "a", "a2"))
       assert.deepStrictEqual(yield* drained(channel), ["a2"])
       yield* sent(channel, "a3")

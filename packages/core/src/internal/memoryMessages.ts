@@ -160,12 +160,12 @@ export class Messages {
   }
 
   private moveDue(now: number, channel: Channel): void {
-    channel.offerDue(now)
     for (;;) {
       const row = channel.scheduled.peek()
-      if (row === undefined || row.availableAt > now) return
+      if (row === undefined || row.availableAt > now) break
       this.put({ ...row, state: "Ready", sequence: ++this.sequence })
     }
+    channel.offerDue(now)
   }
 
   /** A message with an ordering key stays where it is. */
