@@ -75,6 +75,7 @@ export const ordering = (it: It): void => {
     Effect.gen(function* () {
       const channel = fresh("orders")
       yield* sent(channel, "a1", "a2", "b1", "a3", "b2")
+      yield* using((store) => store.wake(channel, day))
       const [a1, b1, ...rest] = yield* claim(channel)
       assert.deepStrictEqual([ids([a1!, b1!]), rest], [["a1", "b1"], []])
       assert.deepStrictEqual([a1!.envelope.orderingKey, a1!.lease.ordered], ["a", true])
@@ -367,7 +368,7 @@ export const ordering = (it: It): void => {
       assert.strictEqual(yield* refused(acknowledge(a1!), acknowledge(b1!)), "LeaseLost")
       assert.strictEqual(yield* refused(park(a1!), acknowledge(b1!)), "LeaseLost")
       assert.isEmpty(yield* claim(channel))
-      yield* commit(acknowledge(a1!))
+      yield* wakes(channel, commit(acknowledge(a1!)))
       assert.deepStrictEqual(yield* drained(channel), ["a2"])
     })
   )
@@ -375,6 +376,7 @@ export const ordering = (it: It): void => {
   it.effect("hands out the copies for an ordered endpoint one at a time, until their keys are known", () =>
     Effect.gen(function* () {
       const [tag, channel, endpoint, other] = [fresh("Placed"), fresh("orders"), fresh("Track"), fresh("Mail")]
+      yield* using((store) => store.subscribe([{ tag, channel, endpoint }]))
       yield* using((store) =>
         store.subscribe([
           { tag, channel, endpoint, ordered: true },
