@@ -16,6 +16,7 @@ import {
   OrderPlaced,
   Orders,
   placed,
+  Ship,
   send,
   ship,
   within,
@@ -114,6 +115,13 @@ export const payload = (): void => {
     )
   )
 
+  mistake(
+    "Size",
+    "an ordering key too long",
+    fails(CommandBus.send(new Ship({ id: "x".repeat(300) }))).pipe(
+      within(Handler.layer(ship.pipe(Handler.orderedBy(id))))
+    )
+  )
   mistake(
     "Size",
     "a message too large",

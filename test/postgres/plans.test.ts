@@ -3,7 +3,7 @@ import type { MessageStore } from "@holdfast/core"
 import { Effect } from "effect"
 import { messaging, Scratch } from "./database.ts"
 import { envelope, sent } from "./fixtures.ts"
-import { claimSql, collect, compose, partsOf } from "./internal.ts"
+import { claimSql, collect, compose, orderSql, partsOf } from "./internal.ts"
 
 const at = '"holdfast".'
 
@@ -20,6 +20,9 @@ const load = Effect.flatMap(Scratch, ({ control }) =>
     from generate_series(1, 20000) n;
     insert into holdfast.saga (saga, id, version, state, completed, timers, created_at, updated_at)
     select 'S', n, 1, '{}', false, '{}', now(), now() from generate_series(1, 20000) n;
+    insert into holdfast.message (channel, message_id, tag, endpoint, payload, headers, created_at, available_at, priority,
+      ordering_key)
+    select 'c' || n % 4, n, 't', 'e', '{}', '{}', now(), now(), n % 3, 'key ' || n % 500 from generate_series(1, 20000) n;
     analyze holdfast.message; analyze holdfast.scheduled; analyze holdfast.saga`)
 )
 
@@ -64,6 +67,14 @@ const writing = (...writes: ReadonlyArray<MessageStore.Write>) => {
   const parts = partsOf(collect([writes]))
   return [compose(at, parts), parts.flatMap(({ params }) => params)] as const
 }
+const range = {
+  channel: "$1::text",
+  priority: "$2::int",
+  from: "$3::bigint",
+  to: "$4::bigint",
+  limit: "$5::int",
+  now: "$6::timestamptz"
+}
 const lease = { channel: "c0", key: "40", token: "40" }
 const other = { channel: "c0", key: "80", token: "80" }
 
@@ -76,6 +87,13 @@ layer(messaging(), { excludeTestServices: true })("the plans of the hot statemen
         next: [claimSql.next(at, "$1::text", "$2::int"), ["c1", 50]],
         due: [claimSql.due(at, "$1::text", "$2::timestamptz"), ["c1", "2020-01-01"]],
         allDue: [claimSql.due(at, "$1::text", "$2::timestamptz"), ["c1", "2100-01-01"]],
+        anyReady: [`select ${orderSql.anyReady(at, "$1::text", "is null")}`, ["c1"]],
+        anyOrdered: [`select ${orderSql.anyReady(at, "$1::text", "is not null")}`, ["c1"]],
+        lanes: [orderSql.lanes(at, range), ["c1", 1, 0, "9223372036854775807", 50, "2100-01-01"]],
+        nextOrdered: [
+          orderSql.nextOrdered(at, "$1::text", "$2::int", "$3::timestamptz", "$4::bigint[]"),
+          ["c1", 50, "2100-01-01", [1, 2, 3]]
+        ],
         expired: [claimSql.expired(at, "$1::text", "$2::timestamptz"), ["c1", "2020-01-01"]],
         acknowledge: writing({ _tag: "Acknowledge", lease }, { _tag: "Acknowledge", lease: other }),
         retry: writing({ _tag: "Retry", lease, failures: [], afterMillis: 5 }),
@@ -117,5 +135,26 @@ layer(messaging(), { excludeTestServices: true })("the plans of the hot statemen
       const claimed = yield* control.unsafe("select id from holdfast.claim('c1', 100, 1000, 'w')")
       assert.strictEqual(claimed.length, 100)
     })
+  )
+
+  it.effect("a claim of ten keys does not read the messages that wait behind them", () =>
+    Effect.gen(function* () {
+      const { control } = yield* Scratch
+      yield* control.unsafe(`
+        insert into holdfast.message (channel, message_id, tag, endpoint, payload, headers, created_at, available_at,
+          ordering_key)
+        select 'keyed', n, 't', 'e', '{}', '{}', now(), now(), 'key ' || n % 20 from generate_series(1, 20000) n;
+        analyze holdfast.message`)
+      // a session that knows the tables
+      const connection = yield* control.reserve
+      const explain = "explain (analyze, buffers, format json) select * from holdfast.claim('keyed', 5, 1000, 'w')"
+      yield* connection.execute(explain, [], undefined)
+      const [row] = yield* connection.execute(explain, [], undefined)
+      const plan = row["QUERY PLAN"][0].Plan
+      assert.strictEqual(plan["Actual Rows"], 5)
+      assert.isBelow(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], 500)
+      const rest = yield* connection.execute("select id from holdfast.claim('keyed', 100, 1000, 'w')", [], undefined)
+      assert.lengthOf(rest, 10)
+    }).pipe(Effect.scoped)
   )
 })

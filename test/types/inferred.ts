@@ -353,6 +353,19 @@ ok(
   )
 )
 
+// Nor does what says which messages keep their order; the key comes from the message and its headers.
+ok(
+  equal<typeof paid>()(
+    paid.pipe(
+      Handler.orderedBy((message, headers) => {
+        ok(equal<PaymentReceived>()(message))
+        return headers.tenant
+      })
+    )
+  )
+)
+ok(equal<typeof paid>()(Handler.orderedBy(paid, () => undefined)))
+
 // A timeout joins the errors, with or without a channel.
 type TimedOut<H> =
   H extends Handler.Handler<infer M, infer E, infer R, infer M0>

@@ -160,6 +160,18 @@ placeOrder.pipe(Handler.priority(1))
 // @refused "Only a handler with a channel can be given a time to live: add Handler.asynchronous first"
 placeOrder.pipe(Handler.timeToLive("1 minute"))
 
+// @refused "Only a handler with a channel can be ordered: add Handler.asynchronous first"
+placeOrder.pipe(Handler.orderedBy(() => "A1"))
+
+// @refused "Only a handler with a channel can be ordered: add Handler.asynchronous first"
+Handler.orderedBy(placeOrder, () => "A1")
+
+// @refused Type 'number' is not assignable to type 'string'
+shipOrder.pipe(Handler.orderedBy(() => 1))
+
+// @refused Property 'nope' does not exist on type 'ShipOrder'
+shipOrder.pipe(Handler.orderedBy((message) => message.nope))
+
 // @refused "The handler of PlaceOrder fails with TimeoutException, which PlaceOrder does not declare"
 Handler.layer(placeOrder.pipe(Handler.timeout("1 second")))
 

@@ -95,7 +95,9 @@ export interface Direct {
 export type Channel = Stored | Direct
 
 /**
- * What a broker implements. Leases, delays and redelivery are the broker's own.
+ * What a broker implements. Leases, delays and redelivery are the broker's own, and so is order: of the messages of one
+ * endpoint and `orderingKey` it gives out the oldest, and the next only when that one was acknowledged. A released one
+ * keeps its place. A dead letter is acknowledged at the broker, so it does not hold up its key.
  *
  * @example
  * ```ts

@@ -334,7 +334,12 @@ export const subscribe = <I, Name extends string, M extends Message.AnyClass>(
       .flatMap((entry) =>
         entry.messages
           .filter((message) => message.kind === "Event")
-          .map((message) => ({ tag: message._tag, endpoint: entry.name, channel: channel.name }))
+          .map((message) => ({
+            tag: message._tag,
+            endpoint: entry.name,
+            channel: channel.name,
+            ordered: entry.route?.orderingKey !== undefined
+          }))
       )
     if (subscriptions.length > 0) yield* store.subscribe(subscriptions)
   })

@@ -82,11 +82,11 @@ export class DeadLetter extends Context.Tag("@holdfast/core/DeadLetter")<
     readonly count: (filter?: Filter) => Effect.Effect<number, MessagingError>
     /**
      * Puts dead letters back to the handler that failed, and to no other, in one transaction: each is replayed once,
-     * whoever asks. Attempts count from one again, and the header `replayedAt` tells handlers. Answers how many were
+     * whoever asks. One with an ordering key comes back in its old place. Attempts count from one again, and the header `replayedAt` tells handlers. Answers how many were
      * still there.
      */
     readonly replay: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
-    /** Forgets dead letters. Answers how many were still there. */
+    /** Forgets dead letters, and lets those go that wait behind them for their ordering key. Answers how many were still there. */
     readonly remove: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
   }
 >() {}

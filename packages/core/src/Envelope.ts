@@ -79,6 +79,12 @@ export interface Envelope extends Metadata {
   readonly payload: string
   /** The tries that failed, oldest first: what durable retries count from, and the history of a dead letter. */
   readonly failures: ReadonlyArray<Failure>
+  /**
+   * Messages of one key for one endpoint on one channel are handled in order, one at a time: see `Handler.orderedBy`.
+   * Absent where there is no order. Empty for a copy whose publisher did not know the handler: its consumer computes
+   * the key and puts the copy back under it.
+   */
+  readonly orderingKey?: string | undefined
 }
 
 /**

@@ -148,6 +148,7 @@ export interface Options {
   readonly priority?: number | ((message: any) => number) | undefined
   readonly timeToLive?: Duration.DurationInput | undefined
   readonly timeout?: Duration.DurationInput | undefined
+  readonly orderedBy?: ((message: any, headers: Readonly<Record<string, string>>) => string | undefined) | undefined
   readonly retryInPlace?: Schedule.Schedule<any, any, never> | undefined
   readonly retryDurably?: Schedule.Schedule<any, any, never> | undefined
   readonly errorChannel?: Channel.TagClass<any, string, any> | undefined

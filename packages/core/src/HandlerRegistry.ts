@@ -43,6 +43,8 @@ export interface Route {
   readonly delay: ((message: any) => Due | undefined) | undefined
   /** Which messages are taken first. */
   readonly priority: ((message: any) => number) | undefined
+  /** Which messages are handled in order, one at a time. */
+  readonly orderingKey: ((message: any, headers: Readonly<Record<string, string>>) => string | undefined) | undefined
   /** For how many milliseconds a message is worth handling, once it is available. */
   readonly timeToLive: number | undefined
   /** Durable retries. */

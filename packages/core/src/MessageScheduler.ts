@@ -50,11 +50,11 @@ export type When = Duration.DurationInput | DateTime.DateTime | Date
 export class MessageScheduler extends Context.Tag("@holdfast/core/MessageScheduler")<
   MessageScheduler,
   {
-    /** Waiting messages by their time, soonest first. */
+    /** Waiting messages by their time, soonest first; also what waits for a retry in its place (`Handler.orderedBy`). */
     readonly list: (filter?: Omit<Filter, "fingerprint">) => Effect.Effect<ReadonlyArray<Scheduled>, MessagingError>
     /** Moves a waiting message to another time. False if it fired or was cancelled meanwhile. */
     readonly move: (key: string, when: When) => Effect.Effect<boolean, MessagingError>
-    /** Cancels a waiting message. False if it fired or was cancelled meanwhile. */
+    /** Cancels a waiting message, and lets those go that wait behind it. False if it fired or was cancelled meanwhile. */
     readonly cancel: (key: string) => Effect.Effect<boolean, MessagingError>
   }
 >() {}

@@ -70,6 +70,8 @@ export interface Lease {
   readonly channel: string
   readonly key: string
   readonly token: string
+  /** The message has an ordering key: others wait for its end. */
+  readonly ordered?: boolean | undefined
 }
 
 /**
@@ -133,7 +135,9 @@ export type ParkReason = "Exhausted" | "Defect" | "Undecodable" | "Crashed" | "U
 export type Write = Send | Publish | CancelTimer | Acknowledge | Retry | Park | SagaPut | Deduplicate | CompleteKey
 
 /**
- * Puts a message on a stored channel; later when `due` says so, replacing an armed `timer` of that name.
+ * Puts a message on a stored channel; later when `due` says so, replacing an armed `timer` of that name. One with an
+ * ordering key takes its place behind the others of its channel, endpoint and key; one that is sent for later, when its
+ * time comes.
  *
  * @example
  * ```ts
@@ -157,6 +161,7 @@ export interface Send {
 /**
  * Puts a copy of an event on the channel of every persisted subscription, except for the endpoints already served.
  * Without a `due` of the publisher's, the copies are `undelayed`: their handlers' own delays are still to be applied.
+ * Copies for `ordered` subscriptions get the empty ordering key, so that they are handed out in order, one at a time.
  *
  * @example
  * ```ts
@@ -214,7 +219,8 @@ export interface Acknowledge {
 }
 
 /**
- * Takes a message out of the ready ones until it is due again, with the history of its failures.
+ * Takes a message out of the ready ones until it is due again, with the history of its failures. One with an ordering
+ * key keeps its place: those behind it wait.
  *
  * @example
  * ```ts
@@ -234,7 +240,8 @@ export interface Retry {
 }
 
 /**
- * Moves a message to the dead letters. Without a lease (a broker's message) the envelope itself is stored.
+ * Moves a message to the dead letters. Without a lease (a broker's message) the envelope itself is stored. The others of
+ * its ordering key wait until it is replayed or deleted; the empty key holds up nobody, nor does a broker's message.
  *
  * @example
  * ```ts
@@ -431,6 +438,8 @@ export interface Subscription {
   readonly tag: string
   readonly endpoint: string
   readonly channel: string
+  /** The endpoint wants its messages in order: copies of publishers that do not know it wait for their key. */
+  readonly ordered?: boolean | undefined
 }
 
 /**
@@ -561,7 +570,11 @@ export interface Encoded {
 
   // -- consuming ---------------------------------------------------------------
 
-  /** Claims up to `limit` available messages: higher priority first, then oldest first. None from a paused channel. */
+  /**
+   * Claims up to `limit` available messages: higher priority first, then oldest first. Of an ordering key it is only
+   * ever the first, and that only while no other of the key is claimed or a dead letter; among keys whose first messages
+   * have one priority, any may be taken before the others. None from a paused channel.
+   */
   readonly claim: (options: {
     readonly channel: string
     readonly limit: number
@@ -575,7 +588,10 @@ export interface Encoded {
     leaseMillis: number
   ) => Effect.Effect<ReadonlyArray<Lease>, MessagingError>
 
-  /** Gives messages back after a while, without counting an attempt. Leases that were lost are left alone. */
+  /**
+   * Gives messages back after a while, without counting an attempt; one with an ordering key keeps its place. Leases
+   * that were lost are left alone.
+   */
   readonly release: (leases: ReadonlyArray<Lease>, afterMillis: number) => Effect.Effect<void, MessagingError>
 
   /**
@@ -624,6 +640,7 @@ export interface Encoded {
   /** Gives a claim up, so that the send can be tried again. */
   readonly releaseKey: (key: string, token: string) => Effect.Effect<void, MessagingError>
 
+  /** Also those that wait for a retry in their place among others of an ordering key. */
   readonly scheduled: (filter: Filter) => Effect.Effect<ReadonlyArray<Scheduled>, MessagingError>
   /** Moves a scheduled message. Answers whether it was still there. */
   readonly reschedule: (key: string, due: Due) => Effect.Effect<boolean, MessagingError>
@@ -631,7 +648,10 @@ export interface Encoded {
 
   readonly deadLetters: (filter: Filter) => Effect.Effect<ReadonlyArray<DeadLetterRow>, MessagingError>
   readonly countDeadLetters: (filter: Filter) => Effect.Effect<number, MessagingError>
-  /** Puts dead letters back to the handlers that failed, in one transaction. Answers how many were still there. */
+  /**
+   * Puts dead letters back to the handlers that failed, in one transaction, those with an ordering key in their old
+   * place. Answers how many were still there.
+   */
   readonly replay: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
   readonly deleteDeadLetters: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
 

@@ -257,20 +257,26 @@ const views = (
   | "subscribe"
   | "unsubscribe"
   | "subscriptions"
-> => ({
-  subscribe: (subscriptions) => mapped(Views.subscribe(database, subscriptions)),
-  unsubscribe: (endpoint) => mapped(Views.unsubscribe(database, endpoint)),
-  subscriptions: mapped(Views.subscriptions(database)),
-  loadSaga: (saga, id) => mapped(Views.loadSaga(database, saga, id)),
-  scheduled: (filter) => mapped(Views.scheduled(database, filter)),
-  reschedule: (key, due) =>
-    Effect.flatMap(mapped(Views.reschedule(database, key, due)), (channel) =>
+> => {
+  const moved = (channel: Effect.Effect<Option.Option<string>, SqlError>) =>
+    Effect.flatMap(mapped(channel), (channel) =>
       Effect.as(put(new Set(Option.toArray(channel))), Option.isSome(channel))
-    ),
-  cancelScheduled: (key) => mapped(Views.cancelScheduled(database, key)),
-  deadLetters: (filter) => mapped(Views.deadLetters(database, filter)),
-  countDeadLetters: (filter) => mapped(Views.countDeadLetters(database, filter)),
-  replay: (keys) =>
-    Effect.flatMap(mapped(replay(database, keys)), ({ count, written }) => Effect.as(put(written.channels), count)),
-  deleteDeadLetters: (keys) => mapped(Views.deleteDeadLetters(database, keys))
-})
+    )
+  return {
+    subscribe: (subscriptions) => mapped(Views.subscribe(database, subscriptions)),
+    unsubscribe: (endpoint) => mapped(Views.unsubscribe(database, endpoint)),
+    subscriptions: mapped(Views.subscriptions(database)),
+    loadSaga: (saga, id) => mapped(Views.loadSaga(database, saga, id)),
+    scheduled: (filter) => mapped(Views.scheduled(database, filter)),
+    reschedule: (key, due) => moved(Views.reschedule(database, key, due)),
+    cancelScheduled: (key) => moved(Views.cancelScheduled(database, key)),
+    deadLetters: (filter) => mapped(Views.deadLetters(database, filter)),
+    countDeadLetters: (filter) => mapped(Views.countDeadLetters(database, filter)),
+    replay: (keys) =>
+      Effect.flatMap(mapped(replay(database, keys)), ({ count, written }) => Effect.as(put(written.channels), count)),
+    deleteDeadLetters: (keys) =>
+      Effect.flatMap(mapped(Views.deleteDeadLetters(database, keys)), (channels) =>
+        Effect.as(put(new Set(channels)), channels.length)
+      )
+  }
+}

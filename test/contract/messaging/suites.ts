@@ -18,6 +18,7 @@ import { interceptions } from "./interceptions.ts"
 import { interceptors } from "./interceptors.ts"
 import { leases } from "./leases.ts"
 import { orchestrators } from "./orchestrators.ts"
+import { ordering } from "./ordering.ts"
 import { pausing } from "./pausing.ts"
 import { policies } from "./policies.ts"
 import { queries } from "./queries.ts"
@@ -58,6 +59,7 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("durable retries", () => durableRetries(backend))
   describe("deduplication", () => deduplication(backend))
   describe("policies of a handler", () => policies(backend))
+  describe("ordering keys", () => ordering(backend))
   describe("dead letters", () => deadLetters(backend))
   describe("failing infrastructure", () => infrastructure(backend))
   describe("limits", () => limits(backend))

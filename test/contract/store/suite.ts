@@ -10,6 +10,7 @@ import { deadLetters } from "./deadLetters.ts"
 import type { Features } from "./fixtures.ts"
 import { keys } from "./keys.ts"
 import { leases } from "./leases.ts"
+import { ordering } from "./ordering.ts"
 import { pausing } from "./pausing.ts"
 import { refusals } from "./refusals.ts"
 import { sagas } from "./sagas.ts"
@@ -35,5 +36,6 @@ export const suite = <E>(
     subscriptions(it)
     deadLetters(it)
     waking(it)
+    ordering(it)
     pausing(it)
   })

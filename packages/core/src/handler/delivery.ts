@@ -6,7 +6,7 @@
 import type * as Duration from "effect/Duration"
 import { dual } from "effect/Function"
 import type * as Channel from "../Channel.ts"
-import type { Any, Handler, Mode } from "../Handler.ts"
+import type { Any, Handler, Mode, Options } from "../Handler.ts"
 import * as internal from "../internal/handler.ts"
 import type { Expires, Placed, Travels, Waits } from "../internal/refusals.ts"
 import type * as Message from "../Message.ts"
@@ -158,6 +158,58 @@ export const priority: {
 } = dual(2, (self: Any, priority: number | ((message: any) => number)) =>
   internal.update(self, self.mode, { priority })
 )
+
+/**
+ * Has messages of one key handled in order, one at a time, while those of other keys are handled beside them. The key
+ * comes from the message and its headers; without one, `undefined` or `""`, a message is handled like any other.
+ *
+ * A key counts for one handler on one channel: copies of an event for several handlers do not wait for each other. Order
+ * across several types of messages needs one handler of all of them, or a saga. The order is the one in which messages
+ * were sent, one commit after the other; of those that are committed at the same time, either may be first. A delayed
+ * message takes its place when its time comes, and holds up nobody before.
+ *
+ * Failures keep the order. While a message waits for its retry, or is given back, the later ones of its key wait; so do
+ * they when its consumer is lost. When it becomes a dead letter, they wait until that one is replayed, which puts it
+ * back in its place, or deleted. All of this is stored, and survives restarts. What expires or is discarded lets the
+ * next one go. Priority decides between keys, and reorders none.
+ *
+ * Copies of a publisher that does not know the handler are first given their keys, one after the other: let publishers
+ * know it through `Handler.routes` to spare that. On a broker's channel order is what its driver says.
+ *
+ * @example
+ * ```ts
+ * import { Channel, Handler, Message } from "@holdfast/core"
+ * import { Effect, Schema } from "effect"
+ *
+ * class Moved extends Message.Event<Moved>()("Moved", { payload: { parcel: Schema.String, to: Schema.String } }) {}
+ * class Parcels extends Channel.Tag<Parcels>()("Parcels", { messages: [Moved] }) {}
+ *
+ * const track = Handler.event(Moved, { name: "Track", handle: ({ to }) => Effect.log(`now at ${to}`) }).pipe(
+ *   Handler.asynchronous(Parcels),
+ *   Handler.orderedBy(({ parcel }) => parcel)
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const orderedBy: {
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <M extends Message.AnyClass>(
+    key: (message: M["Type"], headers: Readonly<Record<string, string>>) => string | undefined
+  ): <E, R, M0 extends Mode>(self: Handler<M, E, R, M0> & Waits<M0, "ordered">) => Handler<M, E, R, "Asynchronous">
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <M extends Message.AnyClass, E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Waits<M0, "ordered">,
+    key: (message: M["Type"], headers: Readonly<Record<string, string>>) => string | undefined
+  ): Handler<M, E, R, "Asynchronous">
+} = dual(2, (self: Any, key: NonNullable<Options["orderedBy"]>) => internal.update(self, self.mode, { orderedBy: key }))
 
 /**
  * Drops a message that nobody began to handle in time: it is worth nothing any more, such as a price that has changed.

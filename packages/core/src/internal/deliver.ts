@@ -16,7 +16,7 @@ import { FailureClassifier, isMessagingError, type MessagingError, some } from "
 import * as RetryPolicy from "../RetryPolicy.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import { versionOf } from "./decode.ts"
-import { AlreadyHandled, retryInPlace } from "./dispatch.ts"
+import { AlreadyHandled, orderingKeyOf, retryInPlace, withOrderingKey } from "./dispatch.ts"
 import { render, verdict } from "./failure.ts"
 import { giveUp, isIncurable, policyOf } from "./giveUp.ts"
 import * as Input from "./input.ts"
@@ -83,8 +83,11 @@ const deliverWith = (
       const why = verdict(reason, envelope.endpoint, prepared.cause)
       return yield* giveUp(consuming, delivery, why, envelope.failures)
     }
-    const { key, message, wait } = prepared.value
-    if (wait !== undefined && (yield* isAhead(consuming.store, wait))) return yield* postpone(consuming, delivery, wait)
+    const { key, message, orderingKey, wait } = prepared.value
+    const due = wait !== undefined && (yield* isAhead(consuming.store, wait)) ? wait : undefined
+    if (due !== undefined || envelope.orderingKey === "") {
+      return yield* putBack(consuming, delivery, withOrderingKey(envelope, orderingKey), due)
+    }
     if (hasExpired(entry, delivery)) return yield* expire(consuming, delivery, message)
     let committed = false
     const run = handle(consuming, entry, delivery, message, () => {
@@ -111,8 +114,13 @@ const classOf = (entry: Entry, tag: string): Message.AnyClass | undefined =>
 const prepare = (entry: Entry, { availableAt, claimedAt, envelope, undelayed }: Delivery) =>
   Effect.try({ try: () => JSON.parse(envelope.payload) as unknown, catch: (cause) => cause }).pipe(
     Effect.flatMap((payload) => entry.decode(envelope, payload)),
-    Effect.map((message: Message.Any) => ({
+    Effect.bindTo("message"),
+    Effect.bind("orderingKey", ({ message }) =>
+      envelope.orderingKey === "" ? orderingKeyOf(entry.route, message, envelope) : Effect.succeed(envelope.orderingKey)
+    ),
+    Effect.map(({ message, orderingKey }: { message: Message.Any; orderingKey: string | undefined }) => ({
       message,
+      orderingKey,
       wait: undelayed ? since(availableAt, claimedAt, entry.route?.delay?.(message)) : undefined,
       key: entry.serialize?.(message, envelope)
     })),
@@ -319,15 +327,20 @@ const unknownDelayMillis = 5_000
 const release = (source: Source, delivery: Delivery, afterMillis: number): Effect.Effect<Outcome, MessagingError> =>
   Effect.as(source.release(delivery, afterMillis), "Released")
 
-/** A copy made by a publisher that did not know this handler: its delay is applied here. */
-const postpone = (consuming: Consuming, delivery: Delivery, due: Due): Effect.Effect<Outcome, MessagingError> =>
+/** A copy made by a publisher that did not know this handler: its delay and its ordering key are applied here. */
+const putBack = (
+  consuming: Consuming,
+  delivery: Delivery,
+  envelope: Envelope,
+  due: Due | undefined
+): Effect.Effect<Outcome, MessagingError> =>
   Effect.as(
     commitOne(consuming.store, [
       ...consuming.source.settle(delivery),
       {
         _tag: "Send",
         channel: consuming.source.channel,
-        envelope: delivery.envelope,
+        envelope,
         priority: delivery.priority,
         due,
         timer: undefined

@@ -120,7 +120,8 @@ export const enqueue = (
   Effect.gen(function* () {
     const unit = yield* UnitOfWork.UnitOfWork
     yield* checkSize(route, metadata, payload)
-    const envelope: Envelope = { ...metadata, endpoint: entry.name, payload, failures: [] }
+    const key = yield* orderingKeyOf(route, message, metadata)
+    const envelope = withOrderingKey({ ...metadata, endpoint: entry.name, payload, failures: [] }, key)
     const when = sendDue(options) ?? route.delay?.(message)
     const priority = options?.priority ?? route.priority?.(message) ?? 0
     yield* Input.reject(Input.time(message._tag, when), Input.priority(message._tag, priority))
@@ -137,6 +138,29 @@ export const sendDue = (options: SendOptions | undefined): Due | undefined =>
 
 /** @internal */
 export const classOf = (message: Message.Any): Message.AnyClass => message.constructor as unknown as Message.AnyClass
+
+/** The key under which the handler wants this message in order. @internal */
+export const orderingKeyOf = (
+  route: Route | undefined,
+  message: unknown,
+  { headers, tag }: Metadata
+): Effect.Effect<string | undefined, MessagingError> =>
+  Effect.suspend(() => {
+    const key = route?.orderingKey?.(message, headers)
+    if (key === undefined || key === "") return Effect.succeed(undefined)
+    return key.length <= maxKeyLength && !key.includes("\u0000")
+      ? Effect.succeed(key)
+      : new MessagingError({
+          reason: "Rejected",
+          detail:
+            `The ordering key of ${tag} is ${key.length} characters long: one has at most ${maxKeyLength}, and no null ` +
+            "character. Use an id"
+        })
+  })
+
+/** @internal */
+export const withOrderingKey = ({ orderingKey: _, ...envelope }: Envelope, key: string | undefined): Envelope =>
+  key === undefined ? envelope : { ...envelope, orderingKey: key }
 
 /** The encoded message as text. @internal */
 export const encode = (message: Message.Any, entry: Entry | undefined): Effect.Effect<string, MessagingError> => {
@@ -158,6 +182,9 @@ export const encode = (message: Message.Any, entry: Entry | undefined): Effect.E
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+/** What fits into an index, however many bytes its characters are. */
+const maxKeyLength = 255
 
 const put = (
   bus: Bus,

@@ -188,7 +188,7 @@ const makeEntry = (handler: Any, surroundings: Surroundings, local: boolean): En
 }
 
 const makeRoute = (handler: Any, context: Context.Context<never>): Route | undefined => {
-  const { channel, deadLetter, delay, errorChannel, priority, retryDurably, timeToLive } = handler.options
+  const { channel, deadLetter, delay, errorChannel, orderedBy, priority, retryDurably, timeToLive } = handler.options
   if (channel === undefined) return undefined
   const { policy } = channel
   return {
@@ -197,6 +197,7 @@ const makeRoute = (handler: Any, context: Context.Context<never>): Route | undef
     policy,
     delay: delay === undefined ? undefined : (message) => due(typeof delay === "function" ? delay(message) : delay),
     priority: priority === undefined ? undefined : typeof priority === "function" ? priority : () => priority,
+    orderingKey: orderedBy,
     timeToLive: timeToLive === undefined ? undefined : Duration.toMillis(timeToLive),
     retry: retryDurably ?? policy.retry,
     deadLetter: {

@@ -4,17 +4,29 @@ import type { DeadLetterRow, Filter, Park } from "../MessageStore.ts"
 import type { Messages, Row } from "./memoryMessages.ts"
 import { type Journal, Table } from "./memoryTable.ts"
 
+interface Letter {
+  readonly letter: DeadLetterRow
+  readonly priority: number
+  /** Where it was on its channel; nowhere if a broker had it. */
+  readonly place: number | undefined
+}
+
 /**
  * The messages that were given up.
  *
  * @internal
  */
 export class DeadLetters {
-  private readonly rows: Table<{ readonly letter: DeadLetterRow; readonly priority: number }>
+  private readonly rows: Table<Letter>
+  private readonly messages: Messages
   private sequence = 0
 
-  constructor(journal: Journal) {
-    this.rows = new Table(journal)
+  constructor(journal: Journal, messages: Messages) {
+    this.messages = messages
+    this.rows = new Table(journal, (before, after) => {
+      if (before !== undefined) this.holdUp(before, -1)
+      if (after !== undefined) this.holdUp(after, 1)
+    })
   }
 
   /** Keeps the message as it was on the channel, not as the consumer understood it, with its whole history. */
@@ -24,7 +36,8 @@ export class DeadLetters {
     const envelope = row === undefined ? write.envelope : { ...row.envelope, attempt, failures }
     const { channel, priority } = row ?? { channel: write.channel, priority: 0 }
     const key = String(++this.sequence)
-    this.rows.set(key, { priority, letter: { key, channel, envelope, reason, error, fingerprint, parkedAt: now } })
+    const letter = { key, channel, envelope, reason, error, fingerprint, parkedAt: now }
+    this.rows.set(key, { priority, letter, place: row?.sequence })
   }
 
   /** All that match, newest first. */
@@ -41,14 +54,15 @@ export class DeadLetters {
   }
 
   /** The oldest first. */
-  replay(now: number, messages: Messages, keys: ReadonlyArray<string>): number {
+  replay(now: number, keys: ReadonlyArray<string>): number {
     let replayed = 0
     for (const key of keys.toSorted((self, that) => Number(self) - Number(that))) {
       const row = this.rows.get(key)
       if (row === undefined) continue
       this.rows.delete(key)
-      messages.add(now, {
+      this.messages.add(now, {
         channel: row.letter.channel,
+        place: row.letter.envelope.orderingKey === undefined ? undefined : row.place,
         envelope: afresh(now, row.letter.envelope),
         priority: row.priority,
         due: undefined,
@@ -58,6 +72,10 @@ export class DeadLetters {
       replayed++
     }
     return replayed
+  }
+
+  private holdUp({ letter, place }: Letter, letters: number): void {
+    if (place !== undefined) this.messages.parked(letter.channel, letter.envelope, letters)
   }
 }
 

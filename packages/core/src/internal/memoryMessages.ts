@@ -1,6 +1,7 @@
 import type { Envelope, Failure } from "../Envelope.ts"
 import type { Delivery, Due, Lease, Timer } from "../MessageStore.ts"
 import { Heap } from "./memoryHeap.ts"
+import { Sequences } from "./memoryOrder.ts"
 import { type Journal, Table, Waiters } from "./memoryTable.ts"
 
 /**
@@ -17,9 +18,9 @@ export interface Row {
   readonly undelayed: boolean
   readonly crashes: number
   readonly state: "Ready" | "Claimed" | "Scheduled"
-  /** Its place among those of its priority. */
+  /** Its place among those of its priority, and among those of its ordering key. */
   readonly sequence: number
-  /** When it became available, or if it is scheduled, will. */
+  /** When it became available, or if it is scheduled or waits in its place for a retry, will. */
   readonly availableAt: number
   readonly token: string
   readonly leaseUntil: number
@@ -65,16 +66,20 @@ export class Messages {
 
   add(
     now: number,
-    message: Pick<Row, "channel" | "envelope" | "priority" | "timer" | "undelayed"> & { readonly due: Due | undefined }
+    message: Pick<Row, "channel" | "envelope" | "priority" | "timer" | "undelayed"> & {
+      readonly due: Due | undefined
+      /** Where it was before, if it keeps its place. */
+      readonly place?: number | undefined
+    }
   ): void {
-    const { due, ...rest } = message
+    const { due, place, ...rest } = message
     if (rest.timer !== undefined) this.cancelTimer(now, rest.timer.owner, rest.timer.name)
     const at = dueAt(now, due)
     const sequence = ++this.sequence
     this.put({
       ...rest,
       key: String(sequence),
-      sequence,
+      sequence: place ?? sequence,
       crashes: 0,
       state: at > now ? "Scheduled" : "Ready",
       availableAt: Math.max(at, now),
@@ -129,13 +134,21 @@ export class Messages {
     return deliveries
   }
 
-  scheduled(key: string): Row | undefined {
+  scheduled(now: number, key: string): Row | undefined {
     const row = this.rows.get(key)
-    return row?.state === "Scheduled" ? row : undefined
+    return row !== undefined && waits(now, row) ? row : undefined
   }
 
   reschedule(now: number, row: Row, due: Due): void {
     this.put({ ...row, availableAt: dueAt(now, due) })
+  }
+
+  /** Dead letters come or go that hold up an ordering key. */
+  parked(channel: string, { endpoint, orderingKey }: Envelope, letters: number): void {
+    if (!orderingKey) return
+    this.channel(channel).sequences.change(endpoint, orderingKey, (sequence) => {
+      sequence.letters += letters
+    })
   }
 
   private takeBackExpired(now: number, channel: Channel): void {
@@ -149,17 +162,23 @@ export class Messages {
   private moveDue(now: number, channel: Channel): void {
     for (;;) {
       const row = channel.scheduled.peek()
-      if (row === undefined || row.availableAt > now) return
+      if (row === undefined || row.availableAt > now) break
       this.put({ ...row, state: "Ready", sequence: ++this.sequence })
     }
+    channel.offerDue(now)
+  }
+
+  /** A message with an ordering key stays where it is. */
+  private later(row: Row, availableAt: number): void {
+    this.put(isOrdered(row) ? { ...row, state: "Ready", availableAt } : this.schedule(row, availableAt))
   }
 
   /** A timer's message keeps its name, unless the timer was armed again in the meantime. */
-  private later(row: Row, availableAt: number): void {
+  private schedule(row: Row, availableAt: number): Row {
     const { timer } = row
     const armed = timer === undefined ? [] : Array.from(this.timers.get(timer.owner) ?? [])
     const again = armed.some((other) => other.state === "Scheduled" && other.timer?.name === timer?.name)
-    this.put({ ...row, state: "Scheduled", availableAt, timer: again ? undefined : timer })
+    return { ...row, state: "Scheduled", availableAt, timer: again ? undefined : timer }
   }
 
   private put(row: Row): void {
@@ -168,7 +187,7 @@ export class Messages {
 
   private enter(row: Row): void {
     const channel = this.channel(row.channel)
-    channel.place(row).add(row)
+    channel.enter(row)
     channel.waiters.wake()
     if (row.timer === undefined) return
     const owned = this.timers.get(row.timer.owner)
@@ -177,7 +196,7 @@ export class Messages {
   }
 
   private leave(row: Row): void {
-    this.channel(row.channel).place(row).remove(row)
+    this.channel(row.channel).leave(row)
     if (row.timer === undefined) return
     const owned = this.timers.get(row.timer.owner)
     owned?.delete(row)
@@ -195,36 +214,93 @@ export const envelopeOf = (row: Row): Envelope => ({
   attempt: row.envelope.failures.length + row.crashes + 1
 })
 
+/**
+ * Whether the message waits for its time: for its turn, or in its place for a retry.
+ *
+ * @internal
+ */
+export const waits = (now: number, row: Row): boolean =>
+  row.state === "Scheduled" || (row.state === "Ready" && isOrdered(row) && row.availableAt > now)
+
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
 
+const isOrdered = (row: Row): boolean => row.envelope.orderingKey !== undefined
+
 class Channel {
+  /** What may be claimed: of each ordering key only the one that it offers. */
   readonly ready = new Heap<Row>((self, that) =>
     self.priority === that.priority ? self.sequence < that.sequence : self.priority > that.priority
   )
+  /** What ordering keys offer, until it is due. */
+  readonly offered = new Heap<Row>((self, that) => self.availableAt < that.availableAt)
   readonly claimed = new Heap<Row>((self, that) => self.leaseUntil < that.leaseUntil)
   readonly scheduled = new Heap<Row>((self, that) =>
     self.availableAt === that.availableAt ? self.sequence < that.sequence : self.availableAt < that.availableAt
   )
+  readonly sequences = new Sequences((before, after) => {
+    if (before !== undefined) {
+      this.ready.remove(before)
+      this.offered.remove(before)
+    }
+    if (after !== undefined) this.offered.add(after)
+    this.waiters.wake()
+  })
   readonly waiters = new Waiters()
   paused = false
 
-  place(row: Row): Heap<Row> {
-    return row.state === "Ready" ? this.ready : row.state === "Claimed" ? this.claimed : this.scheduled
+  enter(row: Row): void {
+    if (row.state === "Scheduled") this.scheduled.add(row)
+    else if (row.state === "Claimed") this.claimed.add(row)
+    else if (!isOrdered(row)) this.ready.add(row)
+    this.order(row, (rows) => rows.add(row), 1)
+  }
+
+  leave(row: Row): void {
+    if (row.state === "Scheduled") this.scheduled.remove(row)
+    else if (row.state === "Claimed") this.claimed.remove(row)
+    else if (!isOrdered(row)) this.ready.remove(row)
+    this.order(row, (rows) => rows.remove(row), -1)
+  }
+
+  offerDue(now: number): void {
+    for (;;) {
+      const row = this.offered.peek()
+      if (row === undefined || row.availableAt > now) return
+      this.offered.remove(row)
+      this.ready.add(row)
+    }
   }
 
   /** When there is something to claim, as far as is known now. */
   claimableAt(): number {
     if (this.paused) return Number.POSITIVE_INFINITY
     if (this.ready.size > 0) return Number.NEGATIVE_INFINITY
-    const due = this.scheduled.peek()?.availableAt ?? Number.POSITIVE_INFINITY
-    return Math.min(due, this.claimed.peek()?.leaseUntil ?? Number.POSITIVE_INFINITY)
+    return Math.min(
+      this.scheduled.peek()?.availableAt ?? Number.POSITIVE_INFINITY,
+      this.offered.peek()?.availableAt ?? Number.POSITIVE_INFINITY,
+      this.claimed.peek()?.leaseUntil ?? Number.POSITIVE_INFINITY
+    )
+  }
+
+  private order(row: Row, waiting: (rows: Heap<Row>) => void, claimed: number): void {
+    const { endpoint, orderingKey } = row.envelope
+    if (orderingKey === undefined || row.state === "Scheduled") return
+    this.sequences.change(endpoint, orderingKey, (sequence) => {
+      if (row.state === "Claimed") sequence.claimed += claimed
+      else waiting(sequence.rows)
+    })
   }
 }
 
 const deliver = (now: number, row: Row): Delivery => ({
-  lease: { channel: row.channel, key: row.key, token: row.token },
+  lease: {
+    channel: row.channel,
+    key: row.key,
+    token: row.token,
+    ...(isOrdered(row) ? { ordered: true } : undefined)
+  },
   envelope: envelopeOf(row),
   claimedAt: now,
   availableAt: row.availableAt,

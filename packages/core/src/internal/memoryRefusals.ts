@@ -8,7 +8,15 @@ export const refuseWrite = (now: number, write: Write): MessagingError | undefin
   switch (write._tag) {
     case "Send": {
       const { channel, envelope, timer } = write
-      const texts = [channel, envelope.tag, envelope.endpoint, envelope.payload, timer?.owner, timer?.name]
+      const texts = [
+        channel,
+        envelope.tag,
+        envelope.endpoint,
+        envelope.payload,
+        envelope.orderingKey,
+        timer?.owner,
+        timer?.name
+      ]
       return refuseTexts(texts) ?? refuseDue(now, write.due) ?? refusePriority(write.priority)
     }
     case "Publish":

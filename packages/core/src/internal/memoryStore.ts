@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Encoded, Filter, Scheduled, Subscription, Transaction, TransactionScope } from "../MessageStore.ts"
 import { matches } from "./memoryDeadLetters.ts"
-import { envelopeOf } from "./memoryMessages.ts"
+import { envelopeOf, waits } from "./memoryMessages.ts"
 import { refuseDue, refuseTexts } from "./memoryRefusals.ts"
 import { commit, keyLost, State, sagaKey } from "./memoryWrites.ts"
 
@@ -76,9 +76,10 @@ const consuming = ({ messages }: State): Pick<Encoded, "claim" | "renew" | "rele
     return Effect.flatMap(Clock.currentTimeMillis, (now) => wakeBy(now + atMost))
   },
   depth: (name) =>
-    Effect.sync(() => {
-      const channel = messages.channel(name)
-      return { ready: channel.ready.size + channel.claimed.size, scheduled: channel.scheduled.size }
+    at((now) => {
+      const rows = messages.all().filter((row) => row.channel === name)
+      const scheduled = rows.filter((row) => waits(now, row)).length
+      return { ready: rows.length - scheduled, scheduled }
     })
 })
 
@@ -147,31 +148,31 @@ const views = (
   | "deleteDeadLetters"
 > => ({
   loadSaga: (saga, id) => Effect.sync(() => Option.fromNullable(state.sagas.get(sagaKey(saga, id)))),
-  scheduled: (filter) => Effect.sync(() => scheduled(state, filter)),
+  scheduled: (filter) => at((now) => scheduled(state, now, filter)),
   reschedule: (key, due) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const row = state.messages.scheduled(key)
+      const row = state.messages.scheduled(now, key)
       if (row === undefined) return Effect.succeed(false)
       const refused = refuseDue(now, due)
       if (refused === undefined) state.messages.reschedule(now, row, due)
       return refused ?? Effect.succeed(true)
     }),
   cancelScheduled: (key) =>
-    Effect.sync(() => {
-      const row = state.messages.scheduled(key)
+    at((now) => {
+      const row = state.messages.scheduled(now, key)
       if (row !== undefined) state.messages.remove(row)
       return row !== undefined
     }),
   deadLetters: (filter) => Effect.sync(() => state.deadLetters.matching(filter).slice(0, filter.limit ?? 100)),
   countDeadLetters: (filter) => Effect.sync(() => state.deadLetters.matching(filter).length),
-  replay: (keys) => at((now) => state.deadLetters.replay(now, state.messages, keys)),
+  replay: (keys) => at((now) => state.deadLetters.replay(now, keys)),
   deleteDeadLetters: (keys) => Effect.sync(() => state.deadLetters.delete(keys))
 })
 
-const scheduled = (state: State, filter: Filter): ReadonlyArray<Scheduled> =>
+const scheduled = (state: State, now: number, filter: Filter): ReadonlyArray<Scheduled> =>
   state.messages
     .all()
-    .filter((row) => row.state === "Scheduled" && matches(filter, row.channel, row.envelope, undefined))
+    .filter((row) => waits(now, row) && matches(filter, row.channel, row.envelope, undefined))
     .sort((self, that) => self.availableAt - that.availableAt || self.sequence - that.sequence)
     .slice(0, filter.limit ?? 100)
     .map((row) => ({

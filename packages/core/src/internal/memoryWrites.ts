@@ -25,7 +25,7 @@ import { Journal, Table } from "./memoryTable.ts"
 export class State {
   readonly journal = new Journal()
   readonly messages = new Messages(this.journal)
-  readonly deadLetters = new DeadLetters(this.journal)
+  readonly deadLetters = new DeadLetters(this.journal, this.messages)
   readonly keys = new Keys(this.journal)
   readonly remembered = new Expiring<{ readonly key: string; readonly expiresAt: number }>(this.journal)
   readonly sagas = new Table<SagaRow>(this.journal)
@@ -109,9 +109,9 @@ const send = (state: State, now: number, { channel, due, envelope, priority, tim
   state.messages.add(now, { channel, envelope, priority, due, timer, undelayed: false })
 
 const publish = (state: State, now: number, write: Publish): void => {
-  for (const { channel, endpoint, tag } of state.subscriptions.values()) {
+  for (const { channel, endpoint, ordered, tag } of state.subscriptions.values()) {
     if (tag !== write.envelope.tag || write.except.includes(endpoint)) continue
-    const envelope = { ...write.envelope, endpoint }
+    const envelope = { ...write.envelope, endpoint, ...(ordered ? { orderingKey: "" } : undefined) }
     const { due, priority } = write
     state.messages.add(now, { channel, envelope, priority, due, timer: undefined, undelayed: due === undefined })
   }

@@ -23,7 +23,7 @@ export const claim = (
        select $1::text as channel where not exists (select from ${database.at}paused where channel = $1::text)
      )
      select m.id::text, m.channel, message_id, tag, endpoint, payload, headers, failures, crashes, priority, undelayed,
-       lease_token,
+       ordering_key, lease_token,
        ${millis("lease_until")} as lease_until, ${millis("available_at")} as available_at
      from open, lateral ${database.at}claim(open.channel, $2::int, $3::float8, $4::text) m
      order by m.priority desc, m.id`
@@ -73,7 +73,8 @@ export const renew = (
 }
 
 /**
- * Gives messages back: at once where they were, or later as scheduled ones.
+ * Gives messages back: at once where they were, or later as scheduled ones; where they were in any case if they have an
+ * ordering key.
  *
  * @internal
  */
@@ -90,7 +91,12 @@ export const release = (
           database,
           "release_later",
           `with clock as materialized (select ${at}now() as now), released as (
-             delete from ${at}message m using unnest($1::bigint[], $2::bigint[]) l (id, token) where ${held} returning m.*
+             delete from ${at}message m using unnest($1::bigint[], $2::bigint[]) l (id, token)
+             where ${held} and m.ordering_key is null returning m.*
+           ), kept as (
+             update ${at}message m set lease_token = null, lease_until = null, lease_owner = null,
+               available_at = (select now from clock) + ${interval("$3::float8")}
+             from unnest($1::bigint[], $2::bigint[]) l (id, token) where ${held} and m.ordering_key is not null
            )
            insert into ${at}scheduled (${content}, due_at)
            select ${reschedulable(at, "released", "failures")}, (select now from clock) + ${interval("$3::float8")}
@@ -111,7 +117,12 @@ export const release = (
 // -----------------------------------------------------------------------------
 
 const deliveryOf = (row: Row, leaseMillis: number): Delivery => ({
-  lease: { channel: text(row, "channel"), key: text(row, "id"), token: text(row, "lease_token") },
+  lease: {
+    channel: text(row, "channel"),
+    key: text(row, "id"),
+    token: text(row, "lease_token"),
+    ...(row.ordering_key === null ? undefined : { ordered: true })
+  },
   envelope: envelopeOf(row),
   claimedAt: number(row, "lease_until") - leaseMillis,
   availableAt: number(row, "available_at"),

@@ -10,8 +10,8 @@ export const due = (at: string, channel: string, now: string): string =>
    where channel = ${channel} and due_at <= ${now}
    order by due_at, id limit 1000 for update skip locked`
 
-/** The next messages to hand out. */
+/** The next messages to hand out, of those without an ordering key. */
 export const next = (at: string, channel: string, limit: string): string =>
   `select id from ${at}message
-   where channel = ${channel} and lease_until is null
+   where channel = ${channel} and lease_until is null and ordering_key is null
    order by priority desc, id limit ${limit} for update skip locked`

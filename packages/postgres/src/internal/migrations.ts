@@ -1,4 +1,5 @@
 import { initial } from "./migrations/m0001Initial.ts"
+import { ordering } from "./migrations/m0002Ordering.ts"
 import { consumers } from "./migrations/m0003Consumers.ts"
 
 /**
@@ -14,7 +15,7 @@ export interface Migration {
 }
 
 /** @internal */
-export const migrations: ReadonlyArray<Migration> = [initial, consumers]
+export const migrations: ReadonlyArray<Migration> = [initial, ordering, consumers]
 
 /**
  * The schema this build works with.

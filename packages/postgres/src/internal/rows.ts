@@ -4,7 +4,7 @@ import type { Row } from "./pgQuery.ts"
 
 /** The columns that every table of messages shares. */
 export const content =
-  "channel, message_id, tag, endpoint, payload, headers, priority, failures, crashes, undelayed, timer_owner, timer_name, created_at"
+  "channel, message_id, tag, endpoint, payload, headers, priority, failures, crashes, undelayed, timer_owner, timer_name, ordering_key, created_at"
 
 /** A time as whole milliseconds since 1970. */
 export const millis = (time: string): string => `floor(extract(epoch from ${time}) * 1000)::bigint`
@@ -31,9 +31,14 @@ export const envelopeOf = (row: Row): Envelope => {
     attempt: failures.length + number(row, "crashes") + 1,
     headers: JSON.parse(text(row, "headers")),
     payload: text(row, "payload"),
-    failures
+    failures,
+    ...orderingKeyOf(row)
   }
 }
+
+/** @internal */
+export const orderingKeyOf = (row: Row): Pick<Envelope, "orderingKey"> =>
+  row.ordering_key === null ? {} : { orderingKey: text(row, "ordering_key") }
 
 /** @internal */
 export const timerOf = (row: Row): Timer | undefined =>

@@ -37,7 +37,7 @@ export const sendLater = (all: Staged["sent"]): Part | undefined => {
     sql: (at, $) => [
       `later as materialized (
         select l.*, ${dueAt} as due_at, nextval('${at}scheduled_id_seq') as id
-        from unnest(${messageTable($)}, ${$(11)}::float8[], ${$(12)}::float8[]) with ordinality
+        from unnest(${messageTable($)}, ${$(12)}::float8[], ${$(13)}::float8[]) with ordinality
           l (${messageColumns}, after, at, place))`,
       `later_due as (
         insert into ${at}message (${messageColumns}, created_at, available_at)
@@ -75,7 +75,8 @@ export const publish = ({ published }: Staged): Part => ({
   sql: (at, $) => [
     `copies as materialized (
       select s.channel, e.message_id, e.tag, s.endpoint, e.payload, e.headers, e.priority, e.failures,
-        e.after is null and e.at is null as undelayed, ${dueAt} as due_at, e.place
+        e.after is null and e.at is null as undelayed,
+        case when s.ordered then '' end as ordering_key, ${dueAt} as due_at, e.place
       from unnest(${[1, 2, 3, 4].map((index) => `${$(index)}::text[]`).join(", ")}, ${$(5)}::int[], ${$(6)}::text[],
         ${$(7)}::text[], ${$(8)}::float8[], ${$(9)}::float8[]) with ordinality
         e (message_id, tag, payload, headers, priority, failures, except_for, after, at, place)
@@ -109,16 +110,17 @@ const messageParams = (sent: Staged["sent"]) => [
   sent.map(({ priority }) => priority),
   sent.map(({ envelope }) => JSON.stringify(envelope.failures)),
   sent.map(({ timer }) => timer?.owner ?? null),
-  sent.map(({ timer }) => timer?.name ?? null)
+  sent.map(({ timer }) => timer?.name ?? null),
+  sent.map(({ envelope }) => envelope.orderingKey ?? null)
 ]
 
 const messageTable = ($: (index: number) => string): string =>
   `${[1, 2, 3, 4, 5, 6].map((index) => `${$(index)}::text[]`).join(", ")}, ${$(7)}::int[], ${$(8)}::text[],
-    ${$(9)}::text[], ${$(10)}::text[]`
+    ${$(9)}::text[], ${$(10)}::text[], ${$(11)}::text[]`
 
 const messageColumns =
-  "channel, message_id, tag, endpoint, payload, headers, priority, failures, timer_owner, timer_name"
+  "channel, message_id, tag, endpoint, payload, headers, priority, failures, timer_owner, timer_name, ordering_key"
 
 const dueAt = `coalesce((select now from clock) + ${interval("after")}, to_timestamp(at / 1000.0), (select now from clock))`
 
-const copied = "channel, message_id, tag, endpoint, payload, headers, priority, failures, undelayed"
+const copied = "channel, message_id, tag, endpoint, payload, headers, priority, failures, undelayed, ordering_key"

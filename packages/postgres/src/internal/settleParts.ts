@@ -16,7 +16,11 @@ export const acknowledge = ({ acknowledged }: Staged): Part => ({
   ...leaseLost
 })
 
-/** @internal */
+/**
+ * A message with an ordering key keeps its place.
+ *
+ * @internal
+ */
 export const retry = ({ retried }: Staged): Part => ({
   name: "retried",
   params: [
@@ -28,13 +32,19 @@ export const retry = ({ retried }: Staged): Part => ({
     `retried as (
       delete from ${at}message m
       using unnest(${$(1)}::bigint[], ${$(2)}::bigint[], ${$(3)}::text[], ${$(4)}::float8[]) l (id, token, history, after)
-      where ${held("l.id", "l.token")} returning m.*, l.history, l.after)`,
+      where ${held("l.id", "l.token")} and m.ordering_key is null returning m.*, l.history, l.after)`,
     `rescheduled as (
       insert into ${at}scheduled (${content}, due_at)
       select ${reschedulable(at, "retried", "history")}, (select now from clock) + ${interval("after")}
-      from retried order by id)`
+      from retried order by id)`,
+    `retried_in_place as (
+      update ${at}message m
+      set failures = l.history, available_at = (select now from clock) + ${interval("l.after")},
+        lease_token = null, lease_until = null, lease_owner = null
+      from unnest(${$(1)}::bigint[], ${$(2)}::bigint[], ${$(3)}::text[], ${$(4)}::float8[]) l (id, token, history, after)
+      where ${held("l.id", "l.token")} and m.ordering_key is not null returning 1)`
   ],
-  result: count("retried"),
+  result: `${count("retried")} + ${count("retried_in_place")}`,
   expected: retried.length,
   ...leaseLost
 })
@@ -62,9 +72,9 @@ export const park = ({ parked }: Staged): Part => ({
       where ${held("l.id", "l.token")}
       returning m.*, l.history, l.attempt, l.reason, l.error, l.fingerprint)`,
     `letters as (
-      insert into ${at}dead_letter (${letters})
+      insert into ${at}dead_letter (${letters}, place)
       select channel, message_id, tag, endpoint, payload, headers, priority, history, attempt, reason, error, fingerprint,
-        (select now from clock)
+        (select now from clock), ordering_key, id
       from parked order by id)`
   ],
   result: count("parked"),
@@ -86,16 +96,17 @@ export const bury = ({ buried }: Staged): Part => ({
     buried.map(({ envelope }) => envelope.attempt),
     buried.map(({ reason }) => reason),
     buried.map(({ error }) => storable(error)),
-    buried.map(({ fingerprint }) => storable(fingerprint))
+    buried.map(({ fingerprint }) => storable(fingerprint)),
+    buried.map(({ envelope }) => envelope.orderingKey ?? null)
   ],
   sql: (at, $) => [
     `buried as (
       insert into ${at}dead_letter (${letters})
       select channel, message_id, tag, endpoint, payload, headers, 0, failures, attempt, reason, error, fingerprint,
-        (select now from clock)
+        (select now from clock), ordering_key
       from unnest(${[1, 2, 3, 4, 5, 6, 7].map((index) => `${$(index)}::text[]`).join(", ")}, ${$(8)}::int[],
-        ${[9, 10, 11].map((index) => `${$(index)}::text[]`).join(", ")})
-        l (channel, message_id, tag, endpoint, payload, headers, failures, attempt, reason, error, fingerprint))`
+        ${[9, 10, 11, 12].map((index) => `${$(index)}::text[]`).join(", ")})
+        l (channel, message_id, tag, endpoint, payload, headers, failures, attempt, reason, error, fingerprint, ordering_key))`
   ],
   ...unchecked
 })
@@ -116,4 +127,4 @@ const leases = (settled: ReadonlyArray<{ readonly lease: { readonly key: string;
 ]
 
 const letters =
-  "channel, message_id, tag, endpoint, payload, headers, priority, failures, attempt, reason, error, fingerprint, parked_at"
+  "channel, message_id, tag, endpoint, payload, headers, priority, failures, attempt, reason, error, fingerprint, parked_at, ordering_key"

@@ -28,7 +28,7 @@ export interface Staged {
   readonly sagas: ReadonlyArray<SagaPut>
   readonly remembered: ReadonlyArray<Deduplicate>
   readonly completed: ReadonlyArray<CompleteKey>
-  /** Where something is put, as far as is known before it is written. */
+  /** Where something is put, or may follow what was settled, as far as is known before it is written. */
   readonly channels: ReadonlySet<string>
 }
 
@@ -45,9 +45,11 @@ export const collect = (units: ReadonlyArray<ReadonlyArray<Write>>): Staged => {
   const writes = units.flat()
   const { disarmed, sent } = lastOfTimers(writes)
   const parks = only(writes, "Park")
+  const acknowledged = only(writes, "Acknowledge")
   const retried = only(writes, "Retry")
+  const leases = [...acknowledged, ...retried, ...parks].map(({ lease }) => lease)
   return {
-    acknowledged: byLease(only(writes, "Acknowledge")),
+    acknowledged: byLease(acknowledged),
     retried: byLease(retried),
     parked: byLease(parks.filter((park): park is Park & { readonly lease: Lease } => park.lease !== undefined)),
     buried: parks.filter((park) => park.lease === undefined),
@@ -57,7 +59,11 @@ export const collect = (units: ReadonlyArray<ReadonlyArray<Write>>): Staged => {
     sagas: sorted(only(writes, "SagaPut"), (put) => `${put.saga}\u0000${put.id}`),
     remembered: sorted(only(writes, "Deduplicate"), (remembered) => remembered.key),
     completed: sorted(only(writes, "CompleteKey"), (completed) => completed.key),
-    channels: new Set([...sent.map(({ channel }) => channel), ...retried.map(({ lease }) => lease.channel)])
+    channels: new Set([
+      ...sent.map(({ channel }) => channel),
+      ...retried.map(({ lease }) => lease.channel),
+      ...leases.flatMap((lease) => (lease?.ordered ? [lease.channel] : []))
+    ])
   }
 }
 

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { type Database, named } from "./database.ts"
 import type { Row } from "./pgQuery.ts"
-import { bool, dueColumns, envelopeOf, interval, isKey, millis, number, text, timerOf } from "./rows.ts"
+import { bool, dueColumns, envelopeOf, interval, isKey, millis, number, orderingKeyOf, text, timerOf } from "./rows.ts"
 
 /** @internal */
 export const loadSaga = (
@@ -37,13 +37,17 @@ export const scheduled = (database: Database, filter: Filter): Effect.Effect<Rea
   const statement = named(
     database,
     "scheduled",
-    `select id, channel, message_id, tag, endpoint, payload, headers, failures, crashes, timer_owner, timer_name,
-       ${millis("due_at")} as due_at
-     from ${database.at}scheduled where ${matching} and $5::text is null order by due_at, id limit $6::int`
+    `(select id::text as key, ${columns}, due_at as at, ${millis("due_at")} as due_at
+      from ${database.at}scheduled where ${matching} and $5::text is null order by due_at, id limit $6::int)
+     union all
+     (select '${inPlace}' || id, ${columns}, available_at, ${millis("available_at")}
+      from ${database.at}message where ${matching} and $5::text is null and ${waitsInPlace(database)}
+      order by available_at limit $6::int)
+     order by at limit $6::int`
   )
   return Effect.map(database.run(statement, [...parameters(filter), filter.limit ?? 100]), (rows) =>
     rows.map((row) => ({
-      key: text(row, "id"),
+      key: text(row, "key"),
       channel: text(row, "channel"),
       envelope: envelopeOf(row),
       dueAt: number(row, "due_at"),
@@ -62,31 +66,40 @@ export const reschedule = (
   key: string,
   due: Due
 ): Effect.Effect<Option.Option<string>, SqlError> => {
-  if (!isKey(key)) return Effect.succeedNone
+  if (!isKey(idOf(key))) return Effect.succeedNone
   const { after, at } = dueColumns(due)
-  const statement = named(
-    database,
-    "reschedule",
-    `update ${database.at}scheduled
-     set due_at = coalesce(${database.at}now() + ${interval("$2::float8")}, to_timestamp($3::float8 / 1000.0))
-     where id = $1::bigint returning channel`
-  )
-  return channelOf(database.run(statement, [key, after, at]))
+  const then = `coalesce(${database.at}now() + ${interval("$2::float8")}, to_timestamp($3::float8 / 1000.0))`
+  const statement = key.startsWith(inPlace)
+    ? named(
+        database,
+        "reschedule_in_place",
+        `update ${database.at}message set available_at = ${then}
+         where id = $1::bigint and ${waitsInPlace(database)} returning channel`
+      )
+    : named(
+        database,
+        "reschedule",
+        `update ${database.at}scheduled set due_at = ${then} where id = $1::bigint returning channel`
+      )
+  return channelOf(database.run(statement, [idOf(key), after, at]))
 }
 
-/** @internal */
-export const cancelScheduled = (database: Database, key: string): Effect.Effect<boolean, SqlError> =>
-  Effect.map(
-    database.run(
-      named(
+/**
+ * Cancels a scheduled message, and answers the channel to wake if it was still there: others may have waited for it.
+ *
+ * @internal
+ */
+export const cancelScheduled = (database: Database, key: string): Effect.Effect<Option.Option<string>, SqlError> => {
+  if (!isKey(idOf(key))) return Effect.succeedNone
+  const statement = key.startsWith(inPlace)
+    ? named(
         database,
-        "cancel_scheduled",
-        `delete from ${database.at}scheduled where id = any ($1::bigint[]) returning channel`
-      ),
-      [[key].filter(isKey)]
-    ),
-    (rows) => rows.length === 1
-  )
+        "cancel_in_place",
+        `delete from ${database.at}message where id = $1::bigint and ${waitsInPlace(database)} returning channel`
+      )
+    : named(database, "cancel_scheduled", `delete from ${database.at}scheduled where id = $1::bigint returning channel`)
+  return channelOf(database.run(statement, [idOf(key)]))
+}
 
 /** @internal */
 export const deadLetters = (
@@ -97,7 +110,7 @@ export const deadLetters = (
     database,
     "dead_letters",
     `select id, channel, message_id, tag, endpoint, payload, headers, failures, attempt, reason, error, fingerprint,
-       ${millis("parked_at")} as parked_at
+       ordering_key, ${millis("parked_at")} as parked_at
      from ${database.at}dead_letter where ${matching} and ($5::text is null or fingerprint = $5::text)
      order by id desc limit $6::int`
   )
@@ -119,18 +132,25 @@ export const countDeadLetters = (database: Database, filter: Filter): Effect.Eff
     ([row]) => number(row!, "found")
   )
 
-/** @internal */
-export const deleteDeadLetters = (database: Database, keys: ReadonlyArray<string>): Effect.Effect<number, SqlError> =>
+/**
+ * Answers the channel of each that was still there: others may have waited for it.
+ *
+ * @internal
+ */
+export const deleteDeadLetters = (
+  database: Database,
+  keys: ReadonlyArray<string>
+): Effect.Effect<ReadonlyArray<string>, SqlError> =>
   Effect.map(
     database.run(
       named(
         database,
         "delete_dead_letters",
-        `delete from ${database.at}dead_letter where id = any ($1::bigint[]) returning 1`
+        `delete from ${database.at}dead_letter where id = any ($1::bigint[]) returning channel`
       ),
       [keys.filter(isKey)]
     ),
-    (rows) => rows.length
+    (rows) => rows.map((row) => text(row, "channel"))
   )
 
 /** @internal */
@@ -143,12 +163,16 @@ export const depth = (
       named(
         database,
         "depth",
-        `select (select count(*) from ${database.at}message where channel = $1::text) as ready,
+        `select (select count(*) from ${database.at}message where channel = $1::text) as present,
+           (select count(*) from ${database.at}message where channel = $1::text and ${waitsInPlace(database)}) as waiting,
            (select count(*) from ${database.at}scheduled where channel = $1::text) as scheduled`
       ),
       [channel]
     ),
-    ([row]) => ({ ready: number(row!, "ready"), scheduled: number(row!, "scheduled") })
+    ([row]) => {
+      const waiting = number(row!, "waiting")
+      return { ready: number(row!, "present") - waiting, scheduled: number(row!, "scheduled") + waiting }
+    }
   )
 
 /** @internal */
@@ -161,12 +185,19 @@ export const subscribe = (
   const statement = named(
     database,
     "subscribe",
-    `insert into ${database.at}subscription (endpoint, tag, channel, seen_at)
-     select endpoint, tag, channel, ${database.at}now()
-     from unnest($1::text[], $2::text[], $3::text[]) l (endpoint, tag, channel) order by endpoint, tag
-     on conflict (endpoint, tag) do update set channel = excluded.channel, seen_at = excluded.seen_at`
+    `insert into ${database.at}subscription (endpoint, tag, channel, ordered, seen_at)
+     select endpoint, tag, channel, ordered, ${database.at}now()
+     from unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) l (endpoint, tag, channel, ordered)
+     order by endpoint, tag
+     on conflict (endpoint, tag) do update
+     set channel = excluded.channel, ordered = excluded.ordered, seen_at = excluded.seen_at`
   )
-  const columns = [all.map((_) => _.endpoint), all.map((_) => _.tag), all.map((_) => _.channel)]
+  const columns = [
+    all.map((_) => _.endpoint),
+    all.map((_) => _.tag),
+    all.map((_) => _.channel),
+    all.map((_) => _.ordered ?? false)
+  ]
   return Effect.asVoid(database.run(statement, columns))
 }
 
@@ -185,12 +216,17 @@ export const subscriptions = (database: Database): Effect.Effect<ReadonlyArray<S
       named(
         database,
         "subscriptions",
-        `select tag, endpoint, channel from ${database.at}subscription order by endpoint, tag`
+        `select tag, endpoint, channel, ordered from ${database.at}subscription order by endpoint, tag`
       ),
       []
     ),
     (rows) =>
-      rows.map((row) => ({ tag: text(row, "tag"), endpoint: text(row, "endpoint"), channel: text(row, "channel") }))
+      rows.map((row) => ({
+        tag: text(row, "tag"),
+        endpoint: text(row, "endpoint"),
+        channel: text(row, "channel"),
+        ...(bool(row, "ordered") ? { ordered: true } : undefined)
+      }))
   )
 
 // -----------------------------------------------------------------------------
@@ -199,6 +235,18 @@ export const subscriptions = (database: Database): Effect.Effect<ReadonlyArray<S
 
 const matching = `($1::text is null or channel = $1::text) and ($2::text is null or endpoint = $2::text)
   and ($3::text is null or tag = $3::text) and ($4::text is null or message_id = $4::text)`
+
+const columns =
+  "channel, message_id, tag, endpoint, payload, headers, failures, crashes, timer_owner, timer_name, ordering_key"
+
+/** A message with an ordering key waits for its retry where it is. */
+const waitsInPlace = ({ at }: Database): string =>
+  `ordering_key is not null and lease_until is null and available_at > (select ${at}now())`
+
+/** Tells the keys of those from the keys of the scheduled ones. */
+const inPlace = "m"
+
+const idOf = (key: string): string => (key.startsWith(inPlace) ? key.slice(inPlace.length) : key)
 
 const parameters = (filter: Filter) => [
   filter.channel ?? null,
@@ -221,7 +269,8 @@ const letterOf = (row: Row): DeadLetterRow => ({
     attempt: number(row, "attempt"),
     headers: JSON.parse(text(row, "headers")),
     payload: text(row, "payload"),
-    failures: JSON.parse(text(row, "failures"))
+    failures: JSON.parse(text(row, "failures")),
+    ...orderingKeyOf(row)
   },
   reason: text(row, "reason") as DeadLetterRow["reason"],
   error: text(row, "error"),

@@ -3,6 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import { type Database, named } from "./database.ts"
+import { anyReady } from "./orderSql.ts"
 
 /**
  * Tells the fibers of this process that something happened.
@@ -84,10 +85,13 @@ const dueIn = (database: Database, channel: string): Effect.Effect<number, SqlEr
     database,
     "due_in",
     `select case when exists (select from ${at}paused where channel = $1::text) then null
-       when exists (select from ${at}message where channel = $1::text and lease_until is null) then 0
+       when ${anyReady(at, "$1::text", "is null")} then 0
+       when exists (select from ${at}claimable_lanes($1::text, 1, ${at}now())) then 0
        else ceil(extract(epoch from least(
          (select min(due_at) from ${at}scheduled where channel = $1::text),
-         (select min(lease_until) from ${at}message where channel = $1::text and lease_until is not null)
+         (select min(lease_until) from ${at}message where channel = $1::text and lease_until is not null),
+         (select min(available_at) from ${at}message where channel = $1::text
+            and ordering_key is not null and lease_until is null and available_at > (select ${at}now()))
        ) - ${at}now()) * 1000) end as millis`
   )
   return Effect.map(database.run(statement, [channel]), ([row]) =>

@@ -1,4 +1,4 @@
-import { due, expired, next } from "../claimSql.ts"
+import { due, expired } from "../claimSql.ts"
 import type { Migration } from "../migrations.ts"
 
 /** @internal */
@@ -141,6 +141,12 @@ begin
   end if;
 end $$;
 `
+
+/** The next messages to hand out, as long as none had an ordering key. */
+const next = (at: string, channel: string, limit: string): string =>
+  `select id from ${at}message
+   where channel = ${channel} and lease_until is null
+   order by priority desc, id limit ${limit} for update skip locked`
 
 /**
  * Takes back timers, before those of them that are `_armed` again are put in place of the old ones. The rows are locked

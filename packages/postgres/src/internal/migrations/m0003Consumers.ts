@@ -2,7 +2,7 @@ import type { Migration } from "../migrations.ts"
 
 /** @internal */
 export const consumers: Migration = {
-  id: 2,
+  id: 3,
   name: "consumers",
   sql: (at) => `
 create table ${at}paused (channel text primary key, paused_at timestamptz not null);

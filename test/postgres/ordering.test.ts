@@ -1,0 +1,115 @@
+import { assert, layer } from "@effect/vitest"
+import { MessageStore } from "@holdfast/core"
+import { Effect } from "effect"
+import { messaging, Scratch } from "./database.ts"
+import { envelope, sent } from "./fixtures.ts"
+
+const { MessageStore: Store } = MessageStore
+
+const keyed = (channel: string, id: string, orderingKey: string) =>
+  sent(channel, id, { envelope: envelope(id, { orderingKey }) })
+const commit = (...writes: ReadonlyArray<MessageStore.Write>) =>
+  Effect.flatMap(Store, (store) => store.commit([writes]))
+const claim = (channel: string, limit = 10) =>
+  Effect.map(
+    Effect.flatMap(Store, (store) => store.claim({ channel, limit, leaseMillis: 60_000, owner: "test" })),
+    (deliveries) => deliveries.map((delivery) => delivery.envelope.id)
+  )
+/** Runs while another session has a transaction open in which it did this; answers what that was. */
+const during = <A, E, R>(text: string, effect: Effect.Effect<A, E, R>) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { control } = yield* Scratch
+      const connection = yield* control.reserve
+      yield* connection.executeRaw("begin", [])
+      const rows = yield* connection.execute(text, [], undefined)
+      yield* Effect.ensuring(effect, Effect.orDie(connection.executeRaw("commit", [])))
+      return rows.map((row) => row.id)
+    })
+  )
+
+const claiming = (channel: string) =>
+  `select message_id as id from holdfast.claim('${channel}', 10, 60000, 'another') order by priority desc, id`
+
+layer(messaging({ notifications: false }), { excludeTestServices: true })("ordering keys in PostgreSQL", (it) => {
+  it.effect("what commits late, before a message that is being handled, waits for it", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const inserting = `insert into holdfast.message (channel, message_id, tag, endpoint, payload, headers, ordering_key,
+        created_at, available_at) values ('late', '1', 't', 'Confirm', '{}', '{}', 'a', now(), now())`
+      yield* during(
+        inserting,
+        Effect.gen(function* () {
+          yield* commit(keyed("late", "2", "a"))
+          assert.deepStrictEqual(yield* claim("late"), ["2"])
+        })
+      )
+      assert.deepStrictEqual(yield* claim("late"), [], "2 is being handled")
+      yield* store.advance(61_000)
+      assert.deepStrictEqual(yield* claim("late"), ["1"])
+      assert.deepStrictEqual(yield* claim("late"), [])
+    })
+  )
+
+  it.effect("what commits late, before a message that a claim under way has taken, waits for it too", () =>
+    Effect.gen(function* () {
+      const { control } = yield* Scratch
+      const [row] = yield* control<{ id: string }>`
+        select nextval(pg_get_serial_sequence('holdfast.message', 'id')) as id`
+      yield* commit(keyed("race", "2", "a"))
+      const late = control.unsafe(`
+        insert into holdfast.message (id, channel, message_id, tag, endpoint, payload, headers, ordering_key, created_at,
+          available_at) overriding system value
+        values (${row!.id}, 'race', '1', 't', 'Confirm', '{}', '{}', 'a', now(), now())`)
+      const taken = yield* during(
+        claiming("race"),
+        Effect.gen(function* () {
+          yield* late
+          // the lease on 2 cannot be seen yet
+          assert.deepStrictEqual(yield* claim("race"), [])
+        })
+      )
+      assert.deepStrictEqual(taken, ["2"])
+      assert.deepStrictEqual(yield* claim("race"), [], "2 is being handled")
+    })
+  )
+
+  it.effect("a claim under way keeps nobody from other keys, nor from what has none", () =>
+    Effect.gen(function* () {
+      yield* commit(keyed("beside", "1", "a"), keyed("beside", "2", "a"))
+      const others = Effect.gen(function* () {
+        yield* commit(keyed("beside", "3", "b"), sent("beside", "4"))
+        assert.deepStrictEqual(yield* claim("beside"), ["3", "4"])
+      })
+      assert.deepStrictEqual(yield* during(claiming("beside"), others), ["1"])
+    })
+  )
+
+  it.effect("the database itself refuses two of one key at once", () =>
+    Effect.gen(function* () {
+      const { control } = yield* Scratch
+      yield* commit(keyed("refused", "1", "a"), keyed("refused", "2", "a"))
+      const both = control.unsafe(
+        "update holdfast.message set lease_token = 1, lease_until = now() where channel = 'refused'"
+      )
+      const error = yield* Effect.flip(both)
+      assert.include(String((error.cause as { readonly message: string }).message), "message_lane_leased")
+    })
+  )
+
+  it.effect("of some thousand keys that wait, the one that can be claimed is found", () =>
+    Effect.gen(function* () {
+      const { control } = yield* Scratch
+      yield* control.unsafe(`insert into holdfast.message (channel, message_id, tag, endpoint, payload, headers, ordering_key,
+          created_at, available_at)
+        select 'wide', n, 't', 'e', '{}', '{}', 'key ' || n % 900, now(),
+          now() + case when n < 900 then interval '1 hour' else interval '0' end
+        from generate_series(0, 3600) n`)
+      assert.deepStrictEqual(yield* claim("wide"), [])
+      yield* control.unsafe(
+        "update holdfast.message set available_at = now() where channel = 'wide' and message_id = '77'"
+      )
+      assert.deepStrictEqual(yield* claim("wide"), ["77"])
+    })
+  )
+})
