@@ -218,6 +218,35 @@ export const orchestrators = <R>(backend: Backend<R>): void => {
     }).pipe(within(backend, Handler.layer(flow)))
   })
 
+  it.effect("keep the order that Handler.orderedBy says of the value, over retries", () => {
+    const order: Array<string> = []
+    const flow = empty.pipe(
+      Orchestrator.andThen(
+        Orchestrator.step("keeps", {
+          ...text,
+          run: (input, { attempt }) =>
+            input === "x1" && attempt === 1
+              ? Effect.fail("not yet")
+              : Effect.as(
+                  Effect.sync(() => order.push(input)),
+                  input
+                )
+        }).pipe(
+          Handler.asynchronous(Orders),
+          Handler.retry(Schedule.spaced("1 minute")),
+          Handler.orderedBy((input) => input[0])
+        )
+      )
+    )
+    return Effect.gen(function* () {
+      yield* Effect.forEach(["x1", "x2", "y1"], (id) => start(flow, id))
+      yield* drain
+      assert.deepStrictEqual(order, ["y1"])
+      yield* advance("1 minute")
+      assert.deepStrictEqual(order, ["y1", "x1", "x2"])
+    }).pipe(within(backend, Handler.layer(flow)))
+  })
+
   it.effect("run what a plan chose, in its order, among other steps; an empty plan passes the value on", () => {
     const chosen: Record<string, ReadonlyArray<"b" | "c" | "d">> = { "1>a": ["d", "b"], "2>a": [], "3>a": ["c"] }
     const flow = empty.pipe(

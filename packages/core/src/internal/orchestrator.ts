@@ -290,7 +290,7 @@ const sendOn = ({ definition, id }: Flow, step: Any, state: State, value: unknow
     return { ...state, hop }
   })
 
-/** Delay and priority are said of the value, which the message only points to. */
+/** Delay, priority and order are said of the value, which the message only points to. */
 const dispatch = (
   bus: { readonly store: Encoded; readonly registry: HandlerRegistry["Type"] },
   entry: Entry,
@@ -299,11 +299,12 @@ const dispatch = (
   metadata: Metadata,
   value: unknown
 ): Effect.Effect<void, MessagingError, UnitOfWork> => {
-  const { delay, priority } = route
+  const { delay, orderingKey, priority } = route
   const ofValue: Route = {
     ...route,
     delay: delay === undefined ? undefined : () => delay(value),
-    priority: priority === undefined ? undefined : () => priority(value)
+    priority: priority === undefined ? undefined : () => priority(value),
+    orderingKey: orderingKey === undefined ? undefined : (_, headers) => orderingKey(value, headers)
   }
   return Effect.flatMap(encode(message, entry), (payload) =>
     enqueue(bus, entry, ofValue, message, metadata, payload, undefined)
