@@ -516,9 +516,7 @@ export const orchestrators = <R>(backend: Backend<R>): void => {
     return Effect.gen(function* () {
       yield* start(flow)
       const draining = yield* Effect.fork(drain)
-      yield* settle
-      yield* pass(5 * second)
-      yield* Fiber.join(draining)
+      yield* passUntil("it is given up", Effect.map(draining.poll, Option.isSome))
       assert.include((yield* onlyLetter).error, "TimeoutException")
     }).pipe(within(backend, Handler.layer(flow)))
   })
