@@ -15,7 +15,7 @@ import {
   Orchestrator,
   SagaStore
 } from "@holdfast/core"
-import { Cause, Effect, Fiber, Layer, Option, Schedule, Schema, TestClock } from "effect"
+import { Cause, Context, Effect, Fiber, Layer, Option, Schedule, Schema, TestClock } from "effect"
 import type { Backend } from "./backend.ts"
 import { Broker, makeBroker } from "./direct.ts"
 import {
@@ -705,7 +705,12 @@ export const orchestrators = <R>(backend: Backend<R>): void => {
         assert.strictEqual(yield* Orchestrator.result(flow, "1"), "1>a>b")
         const tenants = (yield* MessagingTest.log).map(({ envelope }) => envelope.headers[Headers.tenant])
         assert.deepStrictEqual(tenants, ["acme", "acme", "acme"])
-        assert.deepStrictEqual(seen, ["Event Flow holdfast/OrchestratorStep", "Command a 1", "Command b 1>a"])
+        assert.deepStrictEqual(seen, [
+          "Event Flow holdfast/OrchestratorStep",
+          "Command a 1",
+          "Event Flow/b holdfast/OrchestratorStep",
+          "Command b 1>a"
+        ])
       }).pipe(
         within(
           backend,
@@ -714,6 +719,31 @@ export const orchestrators = <R>(backend: Backend<R>): void => {
       )
     }
   )
+
+  it.effect("give all steps what an interceptor of the orchestrator provides", () => {
+    class Owner extends Context.Tag("test/Owner")<Owner, string>() {}
+    class Owned extends Interceptor.Tag<Owned>()("test/Owned", { provides: Owner }) {}
+    const owning = Layer.succeed(
+      Owned,
+      Interceptor.before(({ envelope, handler }) => Effect.succeed(`${handler} of ${envelope.headers.owner}`))
+    )
+    const sign = <const Name extends string>(name: Name) =>
+      Orchestrator.step(name, { ...text, run: (input) => Effect.map(Owner, (owner) => `${input}>${name}: ${owner}`) })
+    const onMails = sign("c").pipe(Handler.asynchronous(Mails))
+    const flow = empty.pipe(
+      Orchestrator.andThen(sign("a")),
+      Orchestrator.andThen(sign("b").pipe(Handler.asynchronous(Orders))),
+      Orchestrator.plan([onMails], () => Effect.succeed(["c"])),
+      Orchestrator.andThen(sign("d")),
+      Handler.intercept(Owned)
+    )
+    return Effect.gen(function* () {
+      yield* start(flow, "1", { headers: { owner: "ada" } })
+      yield* drain
+      const result = yield* Orchestrator.result(flow, "1")
+      assert.strictEqual(result, "1>a: Flow of ada>b: Flow/b of ada>c: Flow/c of ada>d: Flow/c of ada")
+    }).pipe(within(backend, Handler.layer(flow).pipe(Layer.provide(owning))))
+  })
 
   it.effect("give a start that is tried again under its id the same key for other systems", () => {
     const keys: Array<string> = []

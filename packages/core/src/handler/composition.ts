@@ -19,8 +19,8 @@ import type * as Message from "../Message.ts"
  *
  * A later `intercept` in the pipe is outside of an earlier one, as it is with Effect's own combinators: it runs first and
  * sees the other's failures, and what it provides reaches the other's handler, not the other. Interceptors of
- * `Interceptor.layer` are outside of all. It meets every message of the handler, a saga's timeouts too, but none that
- * `deduplicate` ignores.
+ * `Interceptor.layer` are outside of all. It meets every message of the handler, a saga's timeouts and those for the
+ * steps of an orchestrator on channels too, but none that `deduplicate` ignores.
  *
  * @example
  * ```ts
@@ -65,6 +65,11 @@ export const intercept: {
     self: Handler<M, E, R, M0>,
     interceptor: Interceptor.TagClass<I, Name, Provides, Failure>
   ): Handler<M, E | Failure["Type"], I | Exclude<R, Interceptor.Identifier<Provides>>, M0>
-} = dual(2, (self: Any, interceptor: Interceptor.TagClass<any, string, any, any>) =>
-  internal.around(self, (handled, message, envelope) => interceptHandler(self, interceptor, handled, message, envelope))
-)
+} = dual(2, (self: Any, interceptor: Interceptor.TagClass<any, string, any, any>) => {
+  const around = (handler: Any): Any =>
+    internal.around(handler, (handled, message, envelope) =>
+      interceptHandler(handler, interceptor, handled, message, envelope)
+    )
+  const { parts } = self.options
+  return parts === undefined ? around(self) : internal.update(around(self), self.mode, { parts: parts.map(around) })
+})
