@@ -33,9 +33,10 @@ describe("onboarding", () => {
       yield* MessagingTest.advance("2999 millis")
       assert.deepStrictEqual(yield* opened, [])
       yield* MessagingTest.advance("1 milli")
-      assert.strictEqual((yield* Orchestrator.result(onboard, id)).limit, 50_000)
-      const { done } = yield* Effect.flatten(Orchestrator.get(onboard, id))
+      const { done, status } = yield* Effect.flatten(Orchestrator.get(onboard, id))
+      assert.strictEqual(status, "Completed")
       assert.deepStrictEqual(done, ["identify", "checkCredit", "openAccount"])
+      assert.strictEqual((yield* Orchestrator.result(onboard, id)).limit, 50_000)
     }).pipe(Effect.provide(Test))
   )
 
@@ -96,11 +97,13 @@ describe("onboarding", () => {
     }).pipe(Effect.provide(Test))
   )
 
-  it.effect("reads what the first release sent", () =>
+  it.effect("reads what the first release sent: its companies are businesses, with a limit of 500", () =>
     Effect.gen(function* () {
-      yield* applyWithFirstRelease("acme", { id: "bob", name: "Bob", company: false })
+      yield* applyWithFirstRelease("acme", { id: "hooli", name: "Hooli", company: true })
       yield* MessagingTest.drain
-      assert.deepStrictEqual(yield* opened, [{ tenant: "acme", name: "Bob", limit: 500 }])
+      assert.deepStrictEqual(yield* opened, [{ tenant: "acme", name: "Hooli", limit: 500 }])
+      const { done } = yield* Effect.flatten(Orchestrator.get(onboard, "acme/hooli"))
+      assert.include(done, "checkCredit")
     }).pipe(Effect.provide(Test))
   )
 })
