@@ -23,7 +23,7 @@ const resize = Handler.command(
   })
 ).pipe(Handler.outputTo(Publish), Handler.asynchronous(Images))
 
-/** Everything that changes a gallery, in one handler. */
+/** Everything that changes a gallery, in one handler: in the order it was sent, one at a time for each account. */
 const gallery = Handler.commands([Publish, Withdraw], {
   name: "Gallery",
   handle: (command) =>
@@ -35,7 +35,10 @@ const gallery = Handler.commands([Publish, Withdraw], {
             : gallery.filter((size) => !size.startsWith(`${command.name} `))
       }))
     )
-}).pipe(Handler.asynchronous(Galleries))
+}).pipe(
+  Handler.asynchronous(Galleries),
+  Handler.orderedBy(({ account }) => account)
+)
 
 const archive = Handler.command(Archive, ({ account, name }) =>
   Effect.flatMap(Accounts, (accounts) => accounts.update(account, ({ archive }) => ({ archive: [...archive, name] })))

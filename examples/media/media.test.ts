@@ -76,6 +76,15 @@ describe("media", () => {
     }).pipe(Effect.provide(Test))
   )
 
+  it.effect("changes a gallery in the order that was sent, whatever is urgent", () =>
+    Effect.gen(function* () {
+      yield* CommandBus.send(new Publish({ account: "ada", name: "cat.png", width: 200 }))
+      yield* CommandBus.send(new Withdraw({ account: "ada", name: "cat.png" }), { priority: 9 })
+      yield* MessagingTest.drain
+      assert.deepStrictEqual((yield* ada).gallery, [])
+    }).pipe(Effect.provide(Test))
+  )
+
   it.effect("archives by night what came by day, and the job ends by itself", () =>
     Effect.gen(function* () {
       yield* Effect.forEach(["cat.png", "dog.png"], upload)
