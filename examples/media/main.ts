@@ -32,7 +32,10 @@ const Channels = Layer.mergeAll(
 /** The story is told by its own lines: leave this out to see the log. */
 const quiet = Logger.minimumLogLevel(LogLevel.None)
 
-/** Everything in one process, on the embedded PostgreSQL or on that of `DATABASE_URL`. */
+/**
+ * Everything in one process, on the embedded PostgreSQL or on that of `DATABASE_URL`. The five consumers handle four
+ * messages each at once, and every handler may need a connection.
+ */
 const Live = Workers.pipe(
   Layer.provideMerge(HandlersLive),
   Layer.provideMerge(MessageBus.layer),

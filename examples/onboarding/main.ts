@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url"
 import { Consumer, MessageBus, Orchestrator } from "@holdfast/core"
 import { EmbeddedPostgres } from "@holdfast/embedded"
 import { PgChannel, PgMessaging } from "@holdfast/postgres"
-import { Console, Effect, Layer, Logger, LogLevel, Schedule } from "effect"
+import { Console, Effect, Layer, Logger, LogLevel, Option, Schedule } from "effect"
 import { type Applicant, CreditBureau } from "./customers.ts"
 import { applyWithFirstRelease } from "./firstRelease.ts"
 import { Applications, begin, Checks, OnboardingLive, onboard } from "./onboarding.ts"
@@ -46,6 +46,10 @@ const applyFor = Effect.fn("applyFor")(function* (applicant: Applicant) {
   yield* Console.log(yield* answerTo(id))
 })
 
+/** An application that came as a message starts when a worker gets to it. */
+const started = (id: string) =>
+  Effect.repeat(Orchestrator.get(onboard, id), { until: Option.isSome, schedule: Schedule.spaced("50 millis") })
+
 const story = Effect.gen(function* () {
   yield* applyFor(ada) // at once: no step of hers needs a worker
 
@@ -58,18 +62,12 @@ const story = Effect.gen(function* () {
   yield* Console.log(nobody.message)
 
   yield* applyWithFirstRelease("acme", { id: "bob", name: "Bob", company: false })
-  yield* Effect.zipRight(started("acme/bob"), answerTo("acme/bob")).pipe(Effect.flatMap(Console.log))
+  yield* started("acme/bob")
+  yield* Console.log(yield* answerTo("acme/bob"))
 
   const { done } = yield* Effect.flatten(Orchestrator.get(onboard, "acme/initech"))
   yield* Console.log(`what was done for Initech: ${done.join(", ")}`)
 })
-
-/** An application that came as a message starts when a worker gets to it. */
-const started = (id: string) =>
-  Orchestrator.get(onboard, id).pipe(
-    Effect.flatten,
-    Effect.retry({ while: (error) => error._tag === "NoSuchElementException", schedule: Schedule.spaced("50 millis") })
-  )
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   await Effect.runPromise(Effect.provide(story, Live))
