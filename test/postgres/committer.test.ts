@@ -16,10 +16,10 @@ const refused = new MessagingError.MessagingError({ reason: "Conflict", detail: 
 const quiet = Effect.repeatN(Effect.yieldNow(), 50)
 
 /** A committer whose transactions end when they are let go, in their order. */
-const make = Effect.sync(() => {
+const make = Effect.gen(function* () {
   const groups: Array<ReadonlyArray<string>> = []
   const ends: Array<Deferred.Deferred<void>> = []
-  const commit = makeCommitter((units) =>
+  const commit = yield* makeCommitter((units) =>
     Effect.gen(function* () {
       const end = yield* Deferred.make<void>()
       groups.push(keyOf(units))
@@ -93,10 +93,25 @@ describe("group commit", () => {
     })
   )
 
+  it.effect("is nobody's child: a caller that waits for its fibers waits for its own units alone", () =>
+    Effect.gen(function* () {
+      const { commit, end, groups, send } = yield* make
+      const caller = yield* Effect.fork(Effect.awaitAllChildren(commit(unit("a"))))
+      yield* quiet
+      const rest = yield* Effect.forEach(["b", "c"], send)
+      yield* end(0)
+      const ended = yield* Fiber.poll(caller)
+      yield* Effect.forEach([1, 2], end)
+      yield* Effect.forEach(rest, Fiber.join)
+      assert.deepStrictEqual(groups, [["a"], ["b"], ["c"]])
+      assert.isTrue(Option.isSome(ended))
+    })
+  )
+
   it.effect("tells all of a group of a defect, and works on", () =>
     Effect.gen(function* () {
       let broken = true
-      const commit = makeCommitter((units) =>
+      const commit = yield* makeCommitter((units) =>
         broken ? Effect.die("broken") : Effect.succeed(units.map(() => Option.none()))
       )
       assert.strictEqual((yield* Effect.exit(commit(unit("a"))))._tag, "Failure")

@@ -127,7 +127,7 @@ export const make = (
       isInfrastructure,
       begin: transactions.begin(signals.put),
       outside: Transaction.outside,
-      commit: makeCommitter((units) => commitUnits(database, signals.put, units)),
+      commit: yield* makeCommitter((units) => commitUnits(database, signals.put, units)),
       ...clock(database, options.testing ?? false),
       ...consuming(database, signals),
       ...consumers(database, signals),

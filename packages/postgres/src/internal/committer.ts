@@ -4,6 +4,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 
 type Units = ReadonlyArray<ReadonlyArray<Write>>
 type Outcomes = ReadonlyArray<Option.Option<MessagingError>>
@@ -24,25 +25,32 @@ interface Waiting {
  * Group commit: units that come while commits are on their way wait, and leave together in the next one. One that comes
  * alone waits for nobody.
  *
+ * Lanes run as fibers of the store: one that carries on for others is neither a child of the caller that opened it, nor
+ * holds on to that one's context.
+ *
  * @internal
  */
-export const makeCommitter = (commitUnits: Commit): Commit => {
-  const waiting: Array<Waiting> = []
-  let busy = 0
-  const lane: Effect.Effect<void> = Effect.suspend(() => {
-    const group = waiting.splice(0, groupOf(waiting))
-    if (group.length > 0) return Effect.zipRight(commitGroup(commitUnits, group), lane)
-    busy--
-    return Effect.void
+export const makeCommitter = (commitUnits: Commit): Effect.Effect<Commit> =>
+  Effect.map(Effect.runtime<never>(), (runtime) => {
+    const waiting: Array<Waiting> = []
+    let busy = 0
+    const lane: Effect.Effect<void> = Effect.suspend(() => {
+      const group = waiting.splice(0, groupOf(waiting))
+      if (group.length > 0) return Effect.zipRight(commitGroup(commitUnits, group), lane)
+      busy--
+      return Effect.void
+    })
+    return (units) =>
+      Effect.flatMap(Deferred.make<Outcomes>(), (outcomes) => {
+        waiting.push({ units, outcomes })
+        if (busy < lanes) {
+          busy++
+          // not at once: those who are about to come in this turn leave with it
+          Runtime.runFork(runtime, lane, { immediate: false })
+        }
+        return Deferred.await(outcomes)
+      }).pipe(Effect.uninterruptible)
   })
-  return (units) =>
-    Effect.flatMap(Deferred.make<Outcomes>(), (outcomes) => {
-      waiting.push({ units, outcomes })
-      if (busy === lanes) return Deferred.await(outcomes)
-      busy++
-      return Effect.zipRight(Effect.forkDaemon(lane), Deferred.await(outcomes))
-    }).pipe(Effect.uninterruptible)
-}
 
 // -----------------------------------------------------------------------------
 // internal
