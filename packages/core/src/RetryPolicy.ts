@@ -11,7 +11,7 @@ import * as Intervals from "effect/ScheduleIntervals"
 import type { Failure } from "./Envelope.ts"
 
 /**
- * Milliseconds from the last failure until the next attempt, or none when the schedule has ended.
+ * Milliseconds from the last failure until the next attempt, or none when the schedule has ended or waits for ever.
  *
  * The schedule is stepped from its start through the times at which the message failed, so exponential, fixed,
  * windowed, cron, elapsed and limited schedules mean what they mean in memory. Two things differ: the errors of earlier
@@ -44,5 +44,5 @@ export const next = <Out, In>(
       state = after
       delay = Option.some(Math.max(0, Intervals.start(decision.intervals) - failure.at))
     }
-    return delay
+    return Option.filter(delay, Number.isFinite)
   })

@@ -3,7 +3,7 @@
  */
 import { assert, it } from "@effect/vitest"
 import { Channel, Envelope, Handler, MessageScheduler, MessagingTest } from "@holdfast/core"
-import { Effect, Layer, Schedule } from "effect"
+import { Duration, Effect, Layer, Schedule } from "effect"
 import type { Backend } from "./backend.ts"
 import {
   advance,
@@ -205,6 +205,10 @@ export const durableRetries = <R>(backend: Backend<R>): void => {
     [0, 1, 3].map((s) => s * second),
     (handler) => handler.pipe(Handler.asynchronous(Orders), Handler.retry(exponential)),
     (run) => run < 3
+  )
+
+  retrying("end when the schedule waits for ever", [0], (handler) =>
+    handler.pipe(Handler.asynchronous(Orders), Handler.retry(Schedule.spaced(Duration.infinity)))
   )
 
   it.effect("are the channel's, unless the handler has its own", () => {
