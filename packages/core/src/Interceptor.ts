@@ -348,7 +348,8 @@ export const before = <A = void, E = never>(
   )
 
 /**
- * Runs after, whatever came of it: an answer, a failure, a defect or an interruption. It changes nothing of that.
+ * Runs after, whatever came of it: an answer, a failure, a defect or an interruption. It changes nothing of that, unless
+ * it dies: then so does what it met. At a bus that may be after the commit: log there what could not be done.
  *
  * At a handler the unit of work has not committed yet, and what this writes in it is undone when the handler failed:
  * records that must survive go through `UnitOfWork.outside`.

@@ -159,6 +159,9 @@ export const scope = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A,
  * whether or not the unit commits. Use it for another database's client, whose statements would otherwise run on the
  * unit's connection, and for records that must survive a failure.
  *
+ * Its SQL takes a second connection while the unit keeps its own: the pool needs more connections than handlers that use
+ * this run at once, or they wait for each other for ever.
+ *
  * @example
  * ```ts
  * import { UnitOfWork } from "@holdfast/core"
