@@ -246,6 +246,30 @@ layer(messaging(), { excludeTestServices: true })("PgMessageStore", (it) => {
     })
   )
 
+  it.effect("a lock that one unit waits for holds up none of those that would have been committed with it", () =>
+    Effect.gen(function* () {
+      const client = yield* PgClient.PgClient
+      const remember = (key: string): Writes => [{ _tag: "Deduplicate", key, windowMillis: 60_000 }]
+      const [locked, released] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const holder = yield* Effect.flatMap(UnitOfWork.UnitOfWork, (unit) => unit.stage(...remember("held"))).pipe(
+        UnitOfWork.run,
+        Effect.zipRight(Deferred.succeed(locked, undefined)),
+        Effect.zipRight(Deferred.await(released)),
+        Effect.zipRight(Effect.fail("undone" as const)),
+        client.withTransaction,
+        Effect.fork
+      )
+      yield* Deferred.await(locked)
+      const stuck = yield* Effect.fork(commit(remember("free"), remember("held"), remember("held")))
+      const others = yield* Effect.forEach(["a", "b"], (key) => Effect.fork(commit(remember(key))))
+      assert.deepStrictEqual(yield* Effect.forEach(others, Fiber.join), [["ok"], ["ok"]])
+      assert(Option.isNone(yield* Fiber.poll(stuck)))
+      yield* Deferred.succeed(released, undefined)
+      assert.deepStrictEqual(yield* Fiber.join(stuck), ["ok", "ok", "Conflict"])
+      yield* Fiber.await(holder)
+    })
+  )
+
   it.effect("a lease is renewed though another message is just being settled, which may take long", () =>
     Effect.gen(function* () {
       const store = yield* Store

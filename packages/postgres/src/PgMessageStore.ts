@@ -127,7 +127,7 @@ export const make = (
       isInfrastructure,
       begin: transactions.begin(signals.put),
       outside: Transaction.outside,
-      commit: yield* makeCommitter((units) => commitUnits(database, signals.put, units)),
+      commit: yield* makeCommitter((units, patience) => commitUnits(database, signals.put, units, patience)),
       ...clock(database, options.testing ?? false),
       ...consuming(database, signals),
       ...consumers(database, signals),

@@ -47,12 +47,13 @@ export const sendCommit = (
  */
 export const transaction = <A extends { readonly xid: string }>(
   database: Database,
-  body: (pg: Pg.PoolClient) => Effect.Effect<A, SqlError | MessagingError>
+  body: (pg: Pg.PoolClient) => Effect.Effect<A, SqlError | MessagingError>,
+  begin = "BEGIN"
 ): Effect.Effect<A, SqlError | MessagingError> =>
   database
     .lend((pg) =>
       Effect.gen(function* () {
-        yield* command(database, pg, "BEGIN")
+        yield* command(database, pg, begin)
         const written = yield* body(pg)
         return { written, lost: yield* sendCommit(database, pg, written.xid) }
       }).pipe(

@@ -1,9 +1,10 @@
 import type { Write } from "@holdfast/core/MessageStore"
-import type { MessagingError } from "@holdfast/core/MessagingError"
+import { MessagingError } from "@holdfast/core/MessagingError"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { transaction } from "./commit.ts"
 import type { Database } from "./database.ts"
+import { sqlState } from "./errors.ts"
 import { conflictKeys } from "./staged.ts"
 import { toWriteError, type Written, write } from "./write.ts"
 
@@ -11,20 +12,30 @@ type Unit = ReadonlyArray<Write>
 type Outcome = Option.Option<MessagingError>
 
 /**
+ * How long units wait for a lock that another transaction holds: as long as any statement may take, or so shortly that
+ * they do not hold up others who wait for them.
+ *
+ * @internal
+ */
+export type Patience = "Long" | "Short"
+
+/**
  * Commits units as one transaction. If that meets a conflict, nothing was written and the halves are tried on their own,
- * down to the units that conflict. A connection that is lost fails them all: asking again could do them twice.
+ * down to the units that conflict. A connection that is lost fails them all: asking again could do them twice. So does a
+ * lock when the patience is short: see `isHeld`.
  *
  * @internal
  */
 export const commitUnits = (
   database: Database,
   written: (channels: ReadonlySet<string>) => Effect.Effect<void>,
-  units: ReadonlyArray<Unit>
+  units: ReadonlyArray<Unit>,
+  patience: Patience
 ): Effect.Effect<ReadonlyArray<Outcome>> => {
   const together = (group: ReadonlyArray<Unit>) =>
-    Effect.matchEffect(contended(database, group), {
+    Effect.matchEffect(contended(database, group, patience), {
       onSuccess: ({ channels }) => Effect.as(written(channels), Option.none<MessagingError>()),
-      onFailure: (error) => Effect.succeed(Option.some(error))
+      onFailure: (error) => Effect.succeed(Option.some(patience === "Short" && isLockTimeout(error) ? held : error))
     })
   const split = (group: ReadonlyArray<Unit>): Effect.Effect<ReadonlyArray<Outcome>> =>
     Effect.flatMap(together(group), (outcome) => {
@@ -40,18 +51,35 @@ export const commitUnits = (
   return Effect.uninterruptible(inWaves(units, split))
 }
 
+/**
+ * Whether the unit was not written, as it would have waited too long for a lock, or follows one that would have.
+ *
+ * @internal
+ */
+export const isHeld = (outcome: Outcome): boolean => Option.isSome(outcome) && outcome.value === held
+
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
 
+const held = new MessagingError({ reason: "Conflict", detail: "Another transaction holds a lock that the unit needs" })
+
+const isLockTimeout = (error: MessagingError): boolean => sqlState(error) === "55P03"
+
 /** Whether another grouping could help: the database answered, and what it refused is some unit's. */
 const isOneUnits = (error: MessagingError): boolean =>
-  error.reason !== "Unavailable" && error.reason !== "OutcomeUnknown"
+  error !== held && error.reason !== "Unavailable" && error.reason !== "OutcomeUnknown"
 
-const contended = (database: Database, units: ReadonlyArray<Unit>): Effect.Effect<Written, MessagingError> => {
+const begin: Record<Patience, string> = { Long: "BEGIN", Short: "BEGIN; SET LOCAL lock_timeout = 250" }
+
+const contended = (
+  database: Database,
+  units: ReadonlyArray<Unit>,
+  patience: Patience
+): Effect.Effect<Written, MessagingError> => {
   const attempt = (left: number): Effect.Effect<Written, MessagingError> =>
     Effect.catchIf(
-      once(database, units),
+      once(database, units, patience),
       (error) => left > 0 && units.length === 1 && isContention(error),
       () => attempt(left - 1)
     )
@@ -61,9 +89,13 @@ const contended = (database: Database, units: ReadonlyArray<Unit>): Effect.Effec
 /** A deadlock or a serialization failure says nothing about the unit itself. */
 const isContention = (error: MessagingError): boolean => error.reason === "Conflict" && error.cause !== undefined
 
-const once = (database: Database, units: ReadonlyArray<Unit>): Effect.Effect<Written, MessagingError> =>
+const once = (
+  database: Database,
+  units: ReadonlyArray<Unit>,
+  patience: Patience
+): Effect.Effect<Written, MessagingError> =>
   Effect.mapError(
-    transaction(database, (pg) => write(database, pg, units)),
+    transaction(database, (pg) => write(database, pg, units), begin[patience]),
     toWriteError
   )
 
@@ -81,7 +113,9 @@ const inWaves = (
       now.forEach((index, place) => {
         outcomes[index] = answers[place]!
       })
-      waiting = later
+      const stopped = answers.some(isHeld)
+      if (stopped) for (const index of later) outcomes[index] = Option.some(held)
+      waiting = stopped ? [] : later
     }
     return outcomes
   })
