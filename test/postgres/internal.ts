@@ -4,7 +4,7 @@
 export * as claimSql from "../../packages/postgres/src/internal/claimSql.js"
 export { makeCommitter } from "../../packages/postgres/src/internal/committer.js"
 export * as Database from "../../packages/postgres/src/internal/database.js"
-export { classify, isInfrastructure } from "../../packages/postgres/src/internal/errors.js"
+export { classify, isInfrastructure, toMessagingError } from "../../packages/postgres/src/internal/errors.js"
 export { sweep } from "../../packages/postgres/src/internal/janitor.js"
 export { channelsOf, payloadOf } from "../../packages/postgres/src/internal/notify.js"
 export * as orderSql from "../../packages/postgres/src/internal/orderSql.js"

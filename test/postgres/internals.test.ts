@@ -6,7 +6,16 @@ import { MessageStore, UnitOfWork } from "@holdfast/core"
 import { Context, Effect, Exit, Fiber, Option, TestClock } from "effect"
 import { messaging, Scratch } from "./database.ts"
 import { sent } from "./fixtures.ts"
-import { channelsOf, classify, Database, isInfrastructure, payloadOf, quote, sweep } from "./internal.ts"
+import {
+  channelsOf,
+  classify,
+  Database,
+  isInfrastructure,
+  payloadOf,
+  quote,
+  sweep,
+  toMessagingError
+} from "./internal.ts"
 
 const answered = (code: string) => new SqlError({ cause: Object.assign(new Error("no"), { code, severity: "ERROR" }) })
 const broken = (code: string | undefined, message = "no") =>
@@ -22,6 +31,11 @@ it("SQL states and connection errors fall into three classes", () => {
   assert.isTrue(isInfrastructure(answered("57P03")))
   assert.isFalse(isInfrastructure(answered("23505")))
   assert.isFalse(isInfrastructure(new Error("ECONNREFUSED by a mail server")))
+})
+
+it("a statement of the store's own that ran into a limit of the database may be tried again", () => {
+  const reasons = ["57014", "55P03", "22008", "40001"].map((state) => toMessagingError(answered(state)).reason)
+  assert.deepStrictEqual(reasons, ["Unavailable", "Unavailable", "Rejected", "Conflict"])
 })
 
 it("identifiers are quoted, whatever is in them", () => {

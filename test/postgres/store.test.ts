@@ -1,7 +1,8 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
 import { MessageStore, UnitOfWork } from "@holdfast/core"
-import { Deferred, Duration, Effect, Exit, Fiber, Option } from "effect"
+import { PgMessaging } from "@holdfast/postgres"
+import { Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Redacted } from "effect"
 import { messaging, Scratch } from "./database.ts"
 import { envelope, sent } from "./fixtures.ts"
 
@@ -268,6 +269,23 @@ layer(messaging(), { excludeTestServices: true })("PgMessageStore", (it) => {
       assert.deepStrictEqual(yield* Fiber.join(stuck), ["ok", "ok", "Conflict"])
       yield* Fiber.await(holder)
     })
+  )
+
+  it.effect("a limit of the database's own on waiting refuses no unit: it may be tried again", () =>
+    Effect.gen(function* () {
+      const { control, url: address } = yield* Scratch
+      const url = new URL(address)
+      url.searchParams.set("options", "-c lock_timeout=50 -c statement_timeout=100")
+      const impatient = yield* PgMessaging.layerWith({}).pipe(
+        Layer.provide(PgClient.layer({ url: Redacted.make(url.href) })),
+        Layer.build
+      )
+      const locking = (table: string) => control.unsafe(`lock table holdfast.${table} in access exclusive mode`)
+      const outcome = commit([{ _tag: "Deduplicate", key: "limited", windowMillis: 60_000 }])
+      const locked = Effect.zipRight(locking("deduplication"), Effect.provide(outcome, impatient))
+      assert.deepStrictEqual(yield* control.withTransaction(locked), ["Unavailable"])
+      assert.deepStrictEqual(yield* Effect.provide(outcome, impatient), ["ok"])
+    }).pipe(Effect.scoped)
   )
 
   it.effect("a lease is renewed though another message is just being settled, which may take long", () =>

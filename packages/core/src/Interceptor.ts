@@ -520,9 +520,11 @@ export const channel =
  * message comes, so it may be registered before or after them.
  *
  * The first registered is the outermost, except that one is outside of those that its `outside` names; all are outside
- * of a handler's own. Layers that are built at once, as by `Layer.mergeAll`, have no order but that of `outside`. It provides nothing, and fails with `MessagingError` or not at all, as nobody's types would know.
- * At a consumer, a failure counts as the handler's, unless it is the infrastructure's; once the unit has committed, the
- * message is handled, and a failure is only logged.
+ * of a handler's own. Layers that are built at once, as by `Layer.mergeAll`, have no order but that of `outside`.
+ *
+ * It provides nothing, and fails with `MessagingError` or not at all, as nobody's types would know. At a consumer, a failure
+ * counts as the handler's, unless it is the infrastructure's; once the unit has committed, the message is handled, and a
+ * failure is only logged.
  *
  * Dies when interceptors are outside of each other.
  *

@@ -49,12 +49,20 @@ export const isInfrastructure = (error: unknown): boolean =>
     : false
 
 /**
+ * Whether the database gave a statement up, because a limit was reached that it has on time or on waiting for a lock:
+ * that says nothing about what was asked.
+ *
+ * @internal
+ */
+export const isGivenUp = (error: unknown): boolean => sqlState(error) === "57014" || sqlState(error) === "55P03"
+
+/**
  * Says in the words of messaging what the database answered; for the store's own statements.
  *
  * @internal
  */
 export const toMessagingError = (cause: SqlError): MessagingError => {
-  const reason = classify(cause)
+  const reason = isGivenUp(cause) ? "Unavailable" : classify(cause)
   return new MessagingError({ reason: reason === "Refused" ? "Rejected" : reason, detail: detailOf(cause), cause })
 }
 

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { transaction } from "./commit.ts"
 import type { Database } from "./database.ts"
-import { sqlState } from "./errors.ts"
+import { isGivenUp, sqlState } from "./errors.ts"
 import { conflictKeys } from "./staged.ts"
 import { toWriteError, type Written, write } from "./write.ts"
 
@@ -68,7 +68,7 @@ const isLockTimeout = (error: MessagingError): boolean => sqlState(error) === "5
 
 /** Whether another grouping could help: the database answered, and what it refused is some unit's. */
 const isOneUnits = (error: MessagingError): boolean =>
-  error !== held && error.reason !== "Unavailable" && error.reason !== "OutcomeUnknown"
+  error !== held && (isGivenUp(error) || (error.reason !== "Unavailable" && error.reason !== "OutcomeUnknown"))
 
 const begin: Record<Patience, string> = { Long: "BEGIN", Short: "BEGIN; SET LOCAL lock_timeout = 250" }
 
