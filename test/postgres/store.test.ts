@@ -251,8 +251,13 @@ layer(messaging(), { excludeTestServices: true })("PgMessageStore", (it) => {
     Effect.gen(function* () {
       const client = yield* PgClient.PgClient
       const remember = (key: string): Writes => [{ _tag: "Deduplicate", key, windowMillis: 60_000 }]
+      const saga = (version: number): Writes => [
+        { _tag: "SagaPut", saga: "Held", id: "1", version, state: "{}", completed: false, timers: {} }
+      ]
       const [locked, released] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
-      const holder = yield* Effect.flatMap(UnitOfWork.UnitOfWork, (unit) => unit.stage(...remember("held"))).pipe(
+      const holder = yield* Effect.flatMap(UnitOfWork.UnitOfWork, (unit) =>
+        unit.stage(...remember("held"), ...remember("kept"))
+      ).pipe(
         UnitOfWork.run,
         Effect.zipRight(Deferred.succeed(locked, undefined)),
         Effect.zipRight(Deferred.await(released)),
@@ -264,9 +269,13 @@ layer(messaging(), { excludeTestServices: true })("PgMessageStore", (it) => {
       const stuck = yield* Effect.fork(commit(remember("free"), remember("held"), remember("held")))
       const others = yield* Effect.forEach(["a", "b"], (key) => Effect.fork(commit(remember(key))))
       assert.deepStrictEqual(yield* Effect.forEach(others, Fiber.join), [["ok"], ["ok"]])
-      assert(Option.isNone(yield* Fiber.poll(stuck)))
+      const later = yield* Effect.fork(commit(saga(1), [...saga(2), ...remember("kept")], remember("c")))
+      const other = yield* Effect.fork(commit(remember("d")))
+      assert.deepStrictEqual(yield* Fiber.join(other), ["ok"])
+      assert.deepStrictEqual(yield* Effect.forEach([stuck, later], Fiber.poll), [Option.none(), Option.none()])
       yield* Deferred.succeed(released, undefined)
       assert.deepStrictEqual(yield* Fiber.join(stuck), ["ok", "ok", "Conflict"])
+      assert.deepStrictEqual(yield* Fiber.join(later), ["ok", "ok", "ok"])
       yield* Fiber.await(holder)
     })
   )
