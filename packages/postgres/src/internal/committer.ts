@@ -15,8 +15,8 @@ type CommitUnits = (units: Units, patience: Patience) => Effect.Effect<Outcomes>
 /** How many transactions are on their way at once. */
 const lanes = 2
 
-/** How many units one transaction carries, unless a single caller has more. */
-const groupSize = 500
+/** How many units one transaction carries, unless a single caller has more: also when each is a mebibyte. */
+const groupSize = 100
 
 interface Waiting {
   readonly units: Units
