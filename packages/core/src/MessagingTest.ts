@@ -17,7 +17,7 @@ import * as EventBus from "./EventBus.ts"
 import * as HandlerRegistry from "./HandlerRegistry.ts"
 import * as consumer from "./internal/consumer.ts"
 import * as Input from "./internal/input.ts"
-import { type Observation, Observer } from "./internal/observer.ts"
+import { type Entry, Observer } from "./internal/observer.ts"
 import type * as Message from "./Message.ts"
 import * as MessageScheduler from "./MessageScheduler.ts"
 import * as MessageStore from "./MessageStore.ts"
@@ -40,7 +40,7 @@ import * as SagaStore from "./SagaStore.ts"
  * @since 0.1.0
  * @category models
  */
-export type Entry = Observation
+export type { Entry } from "./internal/observer.ts"
 
 /**
  * What happened so far, in order.

@@ -3,7 +3,7 @@ import type { Metadata } from "../Envelope.ts"
 import type { ParkReason } from "../MessageStore.ts"
 
 /** @internal */
-export type Observation =
+export type Entry =
   | { readonly _tag: "Sent"; readonly message: unknown; readonly envelope: Metadata; readonly due: number | undefined }
   | { readonly _tag: "Published"; readonly message: unknown; readonly envelope: Metadata }
   | { readonly _tag: "Asked"; readonly message: unknown; readonly envelope: Metadata }
@@ -25,5 +25,5 @@ export type Observation =
  * @internal
  */
 export class Observer extends Context.Reference<Observer>()("@holdfast/core/internal/Observer", {
-  defaultValue: (): { readonly observe: ((observation: Observation) => void) | undefined } => ({ observe: undefined })
+  defaultValue: (): { readonly observe: ((entry: Entry) => void) | undefined } => ({ observe: undefined })
 }) {}

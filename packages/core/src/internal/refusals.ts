@@ -4,6 +4,9 @@ import type * as Message from "../Message.ts"
 import type { MessagingError } from "../MessagingError.ts"
 
 // What the types refuse, each with a sentence: a string type that is intersected with the argument it refuses.
+//
+// The compiler writes these names into the declarations of libraries that export combinators, so package.json lets types
+// be imported from here, from refusedChannels.ts, orchestratorRefusals.ts and returned.ts. None of them has a value.
 
 /**
  * `unknown` if every message of `M` may travel the channel, else the reason.
