@@ -56,8 +56,14 @@ Interceptor.around((handled) => Effect.orElseSucceed(handled, () => 1))
 Interceptor.around((handled) => Effect.asVoid(handled))
 
 // Its own services are its layer's.
-// @refused Type 'CurrentUser' is missing the following properties from type 'Scope'
+// @refused "An interceptor runs with the services of its layer: take them with Layer.effect, and make it there"
 Interceptor.before(() => CurrentUser)
+
+// @refused "An interceptor runs with the services of its layer: take them with Layer.effect, and make it there"
+Interceptor.after(() => Effect.asVoid(CurrentUser))
+
+// @refused "An interceptor runs with the services of its layer: take them with Layer.effect, and make it there"
+Interceptor.around((handled) => Effect.zipRight(CurrentUser, handled))
 
 // -----------------------------------------------------------------------------
 // around a handler

@@ -262,6 +262,32 @@ export type Everywhere<Name extends string, Provides, E> = [Provides] extends [u
 
 type TagOf<E> = E extends { readonly _tag: infer Tag extends string } ? Tag : "an untagged error"
 
+/**
+ * `unknown` if what an interceptor does requires nothing but `Given`, else where it gets it.
+ *
+ * @example
+ * ```ts
+ * import { Interceptor } from "@holdfast/core"
+ * import { Context, Effect, Layer } from "effect"
+ *
+ * class Region extends Context.Tag("shop/Region")<Region, string>() {}
+ * class Logging extends Interceptor.Tag<Logging>()("shop/Logging") {}
+ *
+ * type Why = Interceptor.Supplied<Region> // "An interceptor runs with the services of its layer: …"
+ *
+ * const LoggingLive = Layer.effect(
+ *   Logging,
+ *   Effect.map(Region, (region) => Interceptor.before(({ envelope }) => Effect.log(`${envelope.tag} in ${region}`)))
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category type-level
+ */
+export type Supplied<R, Given = never> = [R] extends [Given]
+  ? unknown
+  : "An interceptor runs with the services of its layer: take them with Layer.effect, and make it there"
+
 type MissingSelf = 'Missing `Self` generic - use `class Self extends Interceptor.Tag<Self>()("key", { ... }) {}`'
 
 /**
@@ -336,8 +362,8 @@ export const Tag =
  * @since 0.1.0
  * @category constructors
  */
-export const before = <A = void, E = never>(
-  f: (interception: Interception) => Effect.Effect<A, E, Scope.Scope>
+export const before = <A = void, E = never, R = Scope.Scope>(
+  f: (interception: Interception) => Effect.Effect<A, E, R> & Supplied<R, Scope.Scope>
 ): Interceptor<A, E> =>
   make((handled, interception, provides) =>
     Effect.scoped(
@@ -370,8 +396,8 @@ export const before = <A = void, E = never>(
  * @since 0.1.0
  * @category constructors
  */
-export const after = (
-  f: (exit: Exit.Exit<unknown, unknown>, interception: Interception) => Effect.Effect<void>
+export const after = <R = never>(
+  f: (exit: Exit.Exit<unknown, unknown>, interception: Interception) => Effect.Effect<void, never, R> & Supplied<R>
 ): Interceptor<void, never> => make((handled, interception) => Effect.onExit(handled, (exit) => f(exit, interception)))
 
 /**
@@ -403,8 +429,11 @@ export const after = (
  * @since 0.1.0
  * @category constructors
  */
-export const around = <E>(
-  f: (handled: Effect.Effect<Answer, HandlerError>, interception: Interception) => Effect.Effect<Answer, E>
+export const around = <E, R = never>(
+  f: (
+    handled: Effect.Effect<Answer, HandlerError>,
+    interception: Interception
+  ) => Effect.Effect<Answer, E, R> & Supplied<R>
 ): Interceptor<void, Exclude<E, HandlerError>> =>
   make((handled, interception) => {
     // a query gets no scope, whose SQL would begin the unit's transaction
