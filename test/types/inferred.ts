@@ -26,7 +26,7 @@ import {
   QueryBus
 } from "@holdfast/core"
 import type { Cause, Layer, Scope } from "effect"
-import { Context, DateTime, Effect, type Option, Schedule, Schema } from "effect"
+import { Context, DateTime, Effect, flow, type Option, Schedule, Schema } from "effect"
 import { equal, ok } from "./equal.ts"
 import {
   Anything,
@@ -57,6 +57,7 @@ import {
   shipPaid,
   Tick
 } from "./fixtures.ts"
+import { Audit } from "./interceptors.ts"
 
 // -----------------------------------------------------------------------------
 // messages
@@ -406,6 +407,26 @@ ok(
       Handler.retry(Schedule.spaced("5 seconds"))
     )
   )
+)
+
+// What handlers share is composed before there is a handler.
+const inBackground = flow(
+  Handler.asynchronous(OrdersChannel),
+  Handler.intercept(Audit),
+  Handler.timeout("1 second"),
+  Handler.retry(Schedule.recurs(3)),
+  Handler.priority(1),
+  Handler.deadLetter({ afterCrashes: 1 })
+)
+ok(
+  equal<
+    Handler.Handler<
+      typeof OrderPlaced,
+      MailError | Cause.TimeoutException,
+      Mailer | Audit | OrdersChannel | MessageScheduler.MessageScheduler,
+      "Asynchronous"
+    >
+  >()(mail.pipe(inBackground))
 )
 
 // The schedule reads the handler's errors.

@@ -2,7 +2,7 @@
  * What the types refuse of messages, handlers and buses, with the wording.
  */
 import { Channel, CommandBus, EventBus, Handler, Message, QueryBus } from "@holdfast/core"
-import { Effect, Layer, Schedule, Schema } from "effect"
+import { Effect, flow, Layer, Schedule, Schema } from "effect"
 import {
   Anything,
   GetTotal,
@@ -114,6 +114,9 @@ Handler.command(ShipOrder, async () => {})
 
 // @refused "shop/Shipping does not carry OrderPlaced"
 mail.pipe(Handler.asynchronous(Shipping))
+
+// @refused "shop/Shipping does not carry OrderPlaced"
+mail.pipe(flow(Handler.asynchronous(Shipping), Handler.retry(Schedule.recurs(3))))
 
 // @refused "shop/Shipping does not carry OrderPlaced"
 Handler.asynchronous(mail, Shipping)
