@@ -159,6 +159,14 @@ Handler.errorChannel(shipOrder, Shipping)
 // @refused "shop/Anything is the channel of this handler, so it cannot be its error channel: its failures need another"
 ship.pipe(Handler.asynchronous(Anything), Handler.errorChannel(Anything))
 
+const told = Handler.layer(shipOrder.pipe(Handler.errorChannel(Errors))).pipe(
+  Layer.provideMerge(MessageBus.layerMemory),
+  Layer.provide(Channel.layerMemory(OrdersChannel))
+)
+
+// @refused Type 'Errors & FailuresOnly' is not assignable to type 'never'
+CommandBus.send(new ShipOrder({ orderId })).pipe(Effect.provide(told), Effect.runPromise)
+
 // @refused "Only a handler with a channel can be given an error channel: add Handler.asynchronous first"
 placeOrder.pipe(Handler.errorChannel(Errors))
 
