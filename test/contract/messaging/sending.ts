@@ -39,9 +39,19 @@ const recording = () => {
   return { handler, ids: () => seen.map(({ id }) => id), times: (start: number) => seen.map(({ at }) => at - start) }
 }
 
+/** What comes of SQL, as a handler may end with it. */
+const rows = () => Effect.succeed(["a row"])
+
 const now = using((store) => store.now)
 
 export const options = <R>(backend: Backend<R>): void => {
+  it.effect("a command that declares no reply is answered with nothing, whatever its handler gives", () =>
+    Effect.gen(function* () {
+      assert.isUndefined(yield* reserve())
+      for (const _ of [1, 2]) assert.isUndefined(yield* ship("1", { idempotencyKey: "1" }))
+    }).pipe(within(backend, Handler.layer(Handler.command(Reserve, rows), Handler.command(Ship, rows))))
+  )
+
   it.effect("delay holds a message back, and never lets it come early", () => {
     const { handler, ids, times } = recording()
     return Effect.gen(function* () {

@@ -244,7 +244,7 @@ const makeHandle = (
   route: Route | undefined,
   { context, registry, within }: Surroundings
 ): Entry["handle"] => {
-  const complete = replies(handler) ? identity : Effect.tap((answer) => loseNothing(handler, answer))
+  const complete = replies(handler) ? identity : Effect.flatMap((answer) => loseNothing(handler, answer))
   return (message, envelope) => {
     const { observe } = registry
     const endpoint = { name: handler.name, channel: route?.channel, observe }
