@@ -52,6 +52,18 @@ export const wiring = (): void => {
     starting(Handler.layer(confirm, Handler.event(Another, { name: "Audit", handle: () => Effect.void })))
   )
 
+  class Copy extends Channel.Tag<Copy>()("shop/Copy", { name: "shop/Orders" }) {}
+  mistake(
+    section,
+    "two channels of one name",
+    starting(
+      Handler.layer(
+        event("Confirm").pipe(Handler.asynchronous(Orders)),
+        event("Audit").pipe(Handler.asynchronous(Copy))
+      ).pipe(Layer.provide(Channel.layerMemory(Copy)))
+    )
+  )
+
   mistake(section, "a handler with an empty name", starting(Handler.layer(event(""))))
   mistake(
     section,

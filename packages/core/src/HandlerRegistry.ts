@@ -106,7 +106,10 @@ export interface Entry {
 export class HandlerRegistry extends Context.Tag("@holdfast/core/HandlerRegistry")<
   HandlerRegistry,
   {
-    /** Dies, with a sentence, on two handlers of one command or name, and on messages whose tag is not their own. */
+    /**
+     * Dies, with a sentence, on two handlers of one command or name, on two channels of one name, and on messages whose
+     * tag is not their own.
+     */
     readonly add: (entry: Entry) => Effect.Effect<void>
     /** The one handler of a command or query. */
     readonly byTag: (tag: string) => Entry | undefined
@@ -147,10 +150,15 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
     const byTag = new Map<string, Entry>()
     const byEvent = new Map<string, Array<Entry>>()
     const classes = new Map<string, Message.AnyClass>()
+    // each channel has a policy object of its own, whatever layers it has
+    const policies = new Map<string, Policy>()
     let reserved = 0
     const problem = (entry: Entry): string | undefined => {
+      const { route } = entry
       if (byName.has(entry.name))
         return `Two handlers are named "${entry.name}": names are durable, so each has its own`
+      if (route !== undefined && (policies.get(route.channel.name) ?? route.policy) !== route.policy)
+        return `Two channels are named "${route.channel.name}": messages are kept under it, so each has its own`
       const seen = new Map(classes)
       for (const message of named(entry)) {
         if ((seen.get(message._tag) ?? message) !== message) return twoOfOneTag(message._tag)
@@ -168,6 +176,7 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
     }
     const insert = (entry: Entry) => {
       byName.set(entry.name, entry)
+      if (entry.route !== undefined) policies.set(entry.route.channel.name, entry.route.policy)
       for (const message of named(entry)) classes.set(message._tag, message)
       for (const message of entry.messages) {
         if (message.kind !== "Event") byTag.set(message._tag, entry)
