@@ -1,7 +1,7 @@
 /**
  * What the types refuse of orchestrators, with the wording.
  */
-import { Channel, CommandBus, Consumer, Handler, MessagingTest, Orchestrator } from "@holdfast/core"
+import { Channel, CommandBus, Consumer, Handler, Message, MessagingTest, Orchestrator } from "@holdfast/core"
 import { Effect, Layer, Schema } from "effect"
 import {
   announce,
@@ -15,6 +15,8 @@ import {
   upload,
   uploadLater
 } from "./fixtures-orchestrators.ts"
+
+class Sweep extends Message.Command<Sweep>()("Sweep") {}
 
 // -----------------------------------------------------------------------------
 // steps
@@ -46,6 +48,9 @@ resize.pipe(Handler.asynchronous(Images), Handler.timeToLive("1 second"))
 
 // @refused "resize runs once for each id that its orchestrator is started with: give Orchestrator.start an id"
 resize.pipe(Handler.deduplicate({ key: (image) => image.key }))
+
+// @refused Property 'process' is missing in type 'typeof Sweep' but required in type 'StepClass<string, AnyNoContext, AnyNoContext, All>'
+empty.pipe(Orchestrator.andThen(Handler.command(Sweep, () => Effect.void)))
 
 // @refused "resize is a step, which runs in an orchestrator: add it to one with Orchestrator.andThen"
 Handler.layer(resize)
