@@ -213,3 +213,8 @@ ok(
     })
   )
 )
+ok(
+  equal<Layer.Layer<never, never, CurrentUser | HandlerRegistry.HandlerRegistry>>()(
+    Interceptor.layerSending(() => Effect.as(CurrentUser, { tenant: "acme" }))
+  )
+)

@@ -12,6 +12,7 @@ import * as Option from "effect/Option"
 import type { Predicate } from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
 import type { Covariant } from "effect/Types"
 import type * as Channel from "./Channel.ts"
 import type { Metadata } from "./Envelope.ts"
@@ -607,7 +608,8 @@ export const layer = <
  * in the sender's fiber and, if that is in one, its unit of work. Those registered first run first; of two that add one
  * header the later wins, over the sender's too. Headers that are the runtime's own stay as they are.
  *
- * Timeouts of sagas are not sent by anyone: they have the headers of the message that armed them.
+ * It runs with the services that its layer was built with. Timeouts of sagas are not sent by anyone: they have the headers
+ * of the message that armed them.
  *
  * @example
  * ```ts
@@ -626,17 +628,26 @@ export const layer = <
  * @since 0.1.0
  * @category layers
  */
-export const layerSending = (
-  headers: (interception: Interception) => Effect.Effect<UserHeaders, MessagingError>,
+export const layerSending = <R = never>(
+  headers: (interception: Interception) => Effect.Effect<UserHeaders, MessagingError, R>,
   options?: {
     /** Which messages it meets: all, unless given. */
     readonly select?: Predicate<Interception> | undefined
   }
-): Layer.Layer<never, never, HandlerRegistry> =>
+): Layer.Layer<never, never, R | HandlerRegistry> =>
   Layer.effectDiscard(
-    Effect.flatMap(HandlerRegistry, ({ interceptors }) =>
-      interceptors.addSending({ headers, select: options?.select ?? everything })
-    )
+    Effect.gen(function* () {
+      const { interceptors } = yield* HandlerRegistry
+      // not the span in which the layer was built: the sender's
+      const context = Context.omit(Tracer.ParentSpan)((yield* Effect.context<R>()) as Context.Context<any>)
+      yield* interceptors.addSending({
+        select: options?.select ?? everything,
+        headers: (interception) =>
+          Effect.mapInputContext(headers(interception), (sender: Context.Context<never>) =>
+            Context.merge(sender, context)
+          )
+      })
+    })
   )
 
 // -----------------------------------------------------------------------------

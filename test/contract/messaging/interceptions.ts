@@ -429,15 +429,11 @@ export const interceptions = <R>(backend: Backend<R>): void => {
         )
       })
     let sent = 0
-    const numbers = Layer.unwrapEffect(
-      Effect.map(Ledger, (ledger) =>
-        Interceptor.layerSending(({ at, envelope, handler }) => {
-          assert.strictEqual(at, "Sending")
-          const added = { number: String(++sent), stamp: "first", tenant: "acme", correlationId: "forged" }
-          return Effect.as(ledger.write(`${sent} ${envelope.tag} ${handler}`), added)
-        })
-      )
-    )
+    const numbers = Interceptor.layerSending(({ at, envelope, handler }) => {
+      assert.strictEqual(at, "Sending")
+      const added = { number: String(++sent), stamp: "first", tenant: "acme", correlationId: "forged" }
+      return Effect.as(write(`${sent} ${envelope.tag} ${handler}`), added)
+    })
     const stamps = Interceptor.layerSending(
       ({ envelope }) => Effect.succeed({ stamp: `after ${envelope.headers.stamp}` }),
       {
