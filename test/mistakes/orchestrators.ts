@@ -14,6 +14,16 @@ const resize = Orchestrator.step("resize", { ...text, run: Effect.succeed<string
 const upload = Orchestrator.step("upload", { ...text, run: Effect.succeed<string> })
 const empty = Orchestrator.make("Publish", { input: Schema.String })
 const publish = empty.pipe(Orchestrator.andThen(resize))
+const count = Orchestrator.step("count", {
+  input: Schema.Number,
+  output: Schema.Number,
+  run: Effect.succeed<number>
+})
+/** Its steps were in another order once. */
+const counting = empty.pipe(
+  Orchestrator.andThen(Orchestrator.step("read", { ...text, output: Schema.Number, run: (_) => Effect.succeed(1) })),
+  Orchestrator.andThen(count)
+)
 
 const options = { id: "A1" }
 
@@ -60,11 +70,11 @@ const message = write({
 })
 
 /** What becomes of an instance in that state. */
-const moving = (state: object) =>
+const moving = (state: object, flow: typeof publish | typeof counting = publish) =>
   Effect.all([stored(state), message, Consumer.drain(Orders)]).pipe(
     Effect.zipRight(letter),
     Effect.map((error) => error.replace("MessagingError: ", "")),
-    within(Handler.layer(publish.pipe(Handler.asynchronous(Orders))))
+    within(Handler.layer((flow as typeof publish).pipe(Handler.asynchronous(Orders))))
   )
 
 const planning = (...names: ReadonlyArray<"resize">) => {
@@ -110,6 +120,18 @@ export const orchestrators = (): void => {
     fails(Orchestrator.start(huge, 1n, options)).pipe(within(Handler.layer(huge)))
   )
   mistake(section, "a stored value that no longer decodes", moving({ from: "resize", value: 1 }))
+  mistake(
+    section,
+    "a value that the next step no longer takes",
+    moving({ value: "", remaining: [{ step: "count" }] }, counting)
+  )
+  mistake(
+    section,
+    "a result that is none any more",
+    fails(Effect.zipRight(stored({ status: "Completed", value: "" }), Orchestrator.result(counting, "A1"))).pipe(
+      within(Handler.layer(counting))
+    )
+  )
   mistake(
     section,
     "a saga's row read as an orchestrator's",

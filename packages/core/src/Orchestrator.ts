@@ -31,7 +31,7 @@ import type {
   Planned,
   TypeOf
 } from "./internal/orchestratorRefusals.ts"
-import { type Definition, decodeError, decodeState, decodeValue, namesOf } from "./internal/orchestratorState.ts"
+import { type Definition, decodeError, decodeResult, decodeState, namesOf } from "./internal/orchestratorState.ts"
 import type { InProcess } from "./internal/refusals.ts"
 import { uuid7, uuidOf } from "./internal/uuid.ts"
 import type * as Message from "./Message.ts"
@@ -229,7 +229,7 @@ export type Startable<Name extends string, In extends Schema.Schema.AnyNoContext
 
 /**
  * Declares a step. Its name is durable: messages in flight and stored instances name it, and it is unique in its
- * orchestrator. A step whose `output` is left out answers nothing.
+ * orchestrator. A step whose `output` is left out answers nothing. A value that `input` or `output` refuses is `Rejected`.
  *
  * As it is, a step runs in the unit of work of whoever comes to it: the starter's, or that of the worker of the step
  * before; it may fail only with its declared `error`, or with `MessagingError`. `Handler.asynchronous` moves it to a
@@ -597,7 +597,7 @@ export const result: {
     (state): Effect.Effect<any, any> =>
       state.status === "Failed"
         ? Effect.flatMap(decodeError(definition, id, state), Effect.fail)
-        : decodeValue(definition, id, state)
+        : decodeResult(definition, id, state)
   )
   return options === undefined ? ended : Effect.timeout(ended, options.timeout)
 }

@@ -838,6 +838,63 @@ export const orchestrators = <R>(backend: Backend<R>): void => {
     }
   )
 
+  it.scoped("give no step or plan a value that it does not take, and answer no result of another type", () => {
+    const Cents = Schema.Struct({ cents: Schema.Number })
+    const charged: Array<unknown> = []
+    const charge = <A, I>(input: Schema.Schema<A, I>) =>
+      Orchestrator.step("charge", {
+        input,
+        output: input,
+        run: (amount) =>
+          Effect.as(
+            Effect.sync(() => charged.push(amount)),
+            amount
+          )
+      }).pipe(Handler.asynchronous(Mails))
+    const price = Orchestrator.step("price", {
+      input: Schema.String,
+      output: Schema.Number,
+      run: (input) => Effect.succeed(input.length)
+    }).pipe(Handler.asynchronous(Orders))
+    const convert = Orchestrator.step("convert", {
+      input: Schema.Number,
+      output: Cents,
+      run: (euros) => Effect.succeed({ cents: 100 * euros })
+    })
+    const priced = empty.pipe(Orchestrator.andThen(price))
+    const planning = Orchestrator.make("Planned", { input: Schema.String }).pipe(Orchestrator.andThen(price))
+    const old = priced.pipe(Orchestrator.andThen(charge(Schema.Number)))
+    const oldPlan = planning.pipe(Orchestrator.plan([charge(Schema.Number)], () => Effect.succeed(["charge"] as const)))
+    const now = priced.pipe(Orchestrator.andThen(convert), Orchestrator.andThen(charge(Cents)))
+    const nowPlan = planning.pipe(
+      Orchestrator.andThen(convert),
+      Orchestrator.plan([charge(Cents)], () => Effect.succeed(["charge"] as const))
+    )
+    const longer = old.pipe(Orchestrator.andThen(convert))
+    return Effect.gen(function* () {
+      const before = yield* process(backend, Handler.layer(old, oldPlan))
+      const after = yield* process(backend, Handler.layer(now, nowPlan))
+      yield* before(start(old, "1"))
+      yield* before(Consumer.drain(Orders))
+      yield* before(Orchestrator.start(oldPlan, "22", { id: "2" }))
+      yield* after(drain)
+      assert.deepStrictEqual(charged, [])
+      const errors = (yield* letters).map(({ error }) => error.split("\n")[0]).toSorted()
+      assert.match(errors[0]!, /plan 1 of orchestrator Planned was given a value that its schema refuses/)
+      assert.match(errors[1]!, /step charge of orchestrator Flow was given a value that its schema refuses/)
+      yield* Effect.flatMap(DeadLetter.DeadLetter, (deadLetter) =>
+        Effect.flatMap(deadLetter.list(), (all) => deadLetter.replay(all.map(({ key }) => key)))
+      )
+      yield* before(drain)
+      assert.strictEqual(yield* Orchestrator.result(old, "1"), 1)
+      assert.strictEqual(yield* Orchestrator.result(oldPlan, "2"), 2)
+      assert.strictEqual(
+        (yield* rejected(Orchestrator.result(longer, "1"))).message,
+        'Rejected: Flow "1" ended with what charge gave, which is no result any more'
+      )
+    }).pipe(alone(backend))
+  })
+
   it.effect("are told as a mistake when two steps have one name, or a channel is a broker's", () => {
     const sentence = (flow: any, channels: Layer.Layer<any> = Layer.empty as Layer.Layer<any>) =>
       defect(

@@ -21,6 +21,7 @@ import {
   decodeValue,
   encodeWith,
   firstState,
+  fits,
   mistakeOf,
   type Piece,
   rejected,
@@ -211,6 +212,7 @@ const proceed = (flow: Flow, state: State, value: unknown): Effect.Effect<State,
       return yield* proceed(flow, { ...state, remaining: [...planned, ...rest] }, value)
     }
     const step = yield* stepOf(definition, id, next.step)
+    yield* fits(step, value, `step ${step.name} of orchestrator ${definition.name}`)
     if (step.mode === "Asynchronous" && step.name !== here) return yield* sendOn(flow, step, state, value)
     const result = yield* run(flow, step, value)
     if (Either.isLeft(result)) return yield* fail(flow, step, state, result.left)
@@ -232,6 +234,8 @@ const plan = ({ definition }: Flow, index: number, value: unknown) =>
         `orchestrator ${definition.name} has no plan ${index + 1} any more: put it back, and replay`
       )
     }
+    const [first] = piece.steps
+    if (first !== undefined) yield* fits(first, value, `plan ${index + 1} of orchestrator ${definition.name}`)
     const names = yield* piece.choose(value)
     const unknown = names.find((name) => !piece.steps.some((step) => step.name === name))
     if (unknown !== undefined) {

@@ -116,6 +116,28 @@ export const decodeValue = (definition: Definition, id: string, state: State): E
     (schema) => decodeWith(schema, state.value, `what ${state.from ?? "the start"} gave to ${definition.name} "${id}"`)
   )
 
+/**
+ * The result: what the last step gave, if the orchestrator as it is now may end with that. An instance ends with the
+ * steps it has stored.
+ *
+ * @internal
+ */
+export const decodeResult = (definition: Definition, id: string, state: State): Effect.Effect<any, MessagingError> =>
+  Effect.filterOrElse(
+    decodeValue(definition, id, state),
+    (value) => value === undefined || resultsOf(definition).some((schema) => Schema.is(schema)(value)),
+    () =>
+      rejected(
+        `${definition.name} "${id}" ended with what ${state.from ?? "the start"} gave, which is no result any more`
+      )
+  )
+
+/** A step gets nothing that it does not take, though other steps were before it when the instance began. @internal */
+export const fits = (step: Any, value: unknown, what: string): Effect.Effect<void, MessagingError> =>
+  Effect.mapError(Effect.asVoid(Schema.validate(inputOf(step))(value)), (cause) =>
+    rejected(`${what} was given a value that its schema refuses`, cause)
+  )
+
 /** The error with which a failed instance ended. @internal */
 export const decodeError = (definition: Definition, id: string, state: State): Effect.Effect<any, MessagingError> =>
   Effect.flatMap(stepOf(definition, id, namesOf(state)[0] ?? ""), (step) =>
@@ -141,6 +163,19 @@ export const rejected = (detail: string, cause?: unknown): MessagingError =>
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+const inputOf = (step: Any): Schema.Schema<unknown> => step.messages[0]! as any
+
+const outputOf = (step: Any): Schema.Schema<unknown> => step.messages[0]!.success
+
+/** What an orchestrator may end with, but for nothing: an empty plan passes the value on. */
+const resultsOf = ({ input, pieces }: Definition): ReadonlyArray<Schema.Schema<unknown>> => {
+  const last = pieces.at(-1)
+  if (last === undefined) return [input]
+  return last._tag === "Step"
+    ? [outputOf(last.step)]
+    : [...last.steps.slice(0, 1).map(inputOf), ...last.steps.map(outputOf)]
+}
 
 const decodeWith = (schema: Schema.Schema.All, value: unknown, what: string): Effect.Effect<unknown, MessagingError> =>
   Effect.mapError(Schema.decodeUnknown(schema as Schema.Schema<unknown>)(value), (cause) =>
