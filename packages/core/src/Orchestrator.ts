@@ -507,8 +507,8 @@ export interface StartOptions {
 
 /**
  * Starts an instance and answers its id. It runs the steps up to the first one on a channel, or only stores the instance
- * when the orchestrator itself has a channel. Fails with nothing but `MessagingError`, and then nothing was started; a
- * step's declared error is told by `result`.
+ * when the orchestrator itself has a channel. Fails with nothing but `MessagingError`, and then nothing was started,
+ * unless its reason is `OutcomeUnknown`: start it again under the same id. A step's declared error is told by `result`.
  *
  * Inside a unit of work it is a nested scope, and the instance exists if and only if the whole commits. Headers pass to
  * all steps and to what they send.
