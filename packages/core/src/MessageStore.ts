@@ -512,6 +512,8 @@ export interface Transaction {
   readonly root: TransactionScope
   /** The unit runs inside the caller's own transaction: it can neither be re-run nor outlive it. */
   readonly joined: boolean
+  /** Reads as the caller's own transaction sees it, with what earlier units have written there; else the store reads. */
+  readonly reads?: Pick<Encoded, "loadSaga" | "remembered"> | undefined
   /** Waits for the statement under way and refuses later ones. Answers whether there is SQL to commit. */
   readonly finish: Effect.Effect<boolean>
   /** Adds the writes, runs `beforeCommit`, and commits; on failure rolls back. Only if `finish` answered true. */

@@ -57,11 +57,14 @@ export const layer: Layer.Layer<SagaStore, never, MessageStore> = Layer.effect(
     SagaStore.of({
       load: (saga, id) =>
         Effect.flatMap(Effect.serviceOption(UnitOfWork), (unit) => {
-          const writes = Option.isSome(unit) ? unit.value.staged() : []
-          const staged = writes.find(
-            (write): write is SagaPut => write._tag === "SagaPut" && write.saga === saga && write.id === id
-          )
-          return staged === undefined ? store.loadSaga(saga, id) : Effect.succeedSome(staged)
+          if (Option.isNone(unit)) return store.loadSaga(saga, id)
+          const scope = unit.value
+          const staged = scope
+            .staged()
+            .find((write): write is SagaPut => write._tag === "SagaPut" && write.saga === saga && write.id === id)
+          return staged === undefined
+            ? (scope.transaction.reads ?? store).loadSaga(saga, id)
+            : Effect.succeedSome(staged)
         }),
       put: (row) =>
         Effect.flatMap(Effect.serviceOption(UnitOfWork), (unit) =>

@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
-import { Handler, UnitOfWork } from "@holdfast/core"
-import { Effect, Layer } from "effect"
+import { EventBus, Handler, Orchestrator, Saga, SagaStore, UnitOfWork } from "@holdfast/core"
+import { Effect, Layer, Option, Schema } from "effect"
 import type { PostgresBackend } from "./backend.ts"
 import {
   conflicting,
@@ -8,8 +8,11 @@ import {
   expectRows,
   expectShipped,
   expectWaiting,
+  Paid,
   Place,
+  Placed,
   place,
+  placed,
   Reserve,
   refuse,
   rejected,
@@ -95,6 +98,35 @@ export const callersTransaction = (backend: PostgresBackend): void => {
       yield* expectRows("a")
     }).pipe(within(backend, handlers))
   )
+
+  it.effect("shows what earlier sends in it have written to sagas, orchestrators and deduplication", () => {
+    const saga = Saga.make("Counts", { state: Schema.Number }).pipe(
+      Saga.startOn(Placed, { id: ({ id }) => id, handle: () => Effect.succeed(1) }),
+      Saga.on(Paid, { id: ({ id }) => id, handle: (count) => Effect.succeed(count + 1) })
+    )
+    let runs = 0
+    const flow = Orchestrator.make("Flow", { input: Schema.String }).pipe(
+      Orchestrator.andThen(
+        Orchestrator.step("count", {
+          input: Schema.String,
+          output: Schema.Number,
+          run: () => Effect.sync(() => ++runs)
+        })
+      )
+    )
+    const once = Handler.event(Placed, { name: "Once", handle: ({ id }) => Effect.orDie(insert(id)) }).pipe(
+      Handler.deduplicate({ key: ({ id }) => id })
+    )
+    const start = Orchestrator.start(flow, "a", { id: "a" })
+    const stored = Effect.flatMap(SagaStore.SagaStore, (sagas) => sagas.load("Counts", "a"))
+    return Effect.gen(function* () {
+      yield* transaction(Effect.all([placed("a"), placed("a"), EventBus.publish(new Paid({ id: "a" })), start, start]))
+      assert.strictEqual(Option.getOrThrow(yield* stored).state, "2")
+      assert.strictEqual(yield* Orchestrator.result(flow, "a"), 1)
+      assert.strictEqual(runs, 1)
+      yield* expectRows("a")
+    }).pipe(within(backend, Handler.layer(saga, flow, once)))
+  })
 
   it.effect("is not run again after a conflict: the send fails with it", () => {
     let runs = 0

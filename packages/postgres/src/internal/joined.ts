@@ -4,11 +4,13 @@ import type { MessagingError } from "@holdfast/core/MessagingError"
 import * as Effect from "effect/Effect"
 import type * as Pg from "pg"
 import type { Database } from "./database.ts"
+import { remembered } from "./keys.ts"
 import { payloadOf, topicOf } from "./notify.ts"
 import { finish, refuseAborted, toUnitError } from "./owned.ts"
 import { query } from "./pgQuery.ts"
 import { Session } from "./session.ts"
 import type { UnitScope } from "./unitScope.ts"
+import { loadSaga } from "./views.ts"
 import { write } from "./write.ts"
 
 /**
@@ -39,6 +41,10 @@ export const joined = (
   const name = `hf_unit_${++units}`
   const session = new Session(database, { acquire: Effect.as(lock.take(1), pg), begin: `SAVEPOINT ${name}` })
   const { root, scope } = options.enter(session)
+  const within: Database = {
+    ...database,
+    run: (statement, values) => Effect.map(query(pg, statement, values, database.timeoutMillis), ({ rows }) => rows)
+  }
   const leave = Effect.suspend(() => (session.pg === undefined ? Effect.void : Effect.asVoid(lock.release(1))))
   const undo = Effect.suspend(() =>
     session.begun
@@ -48,6 +54,10 @@ export const joined = (
   return {
     root,
     joined: true,
+    reads: {
+      loadSaga: (saga, id) => Effect.mapError(loadSaga(within, saga, id), toUnitError),
+      remembered: (keys) => Effect.mapError(remembered(within, keys), toUnitError)
+    },
     finish: Effect.as(finish(session, scope), true),
     commit: (writes, beforeCommit) =>
       flush(options, session, writes).pipe(
