@@ -293,16 +293,25 @@ export const brokersErrors = <R>(backend: Backend<R>): void => {
       handler.pipe(Handler.asynchronous(Errors))
     )
     const channels = Layer.merge(Channel.layerDirect(Errors, broker.driver), backend.channel(Dropping))
-    return Effect.gen(function* () {
-      yield* ship("a")
-      broker.state.away = true
+    const tryInVain = Effect.gen(function* () {
       const draining = yield* Effect.fork(Consumer.drain(Dropping))
       yield* passUntil("it is given up trying", Effect.map(Fiber.poll(draining), Option.isSome))
       yield* expectWaiting(1, Dropping)
+      yield* pass(5 * minute)
+    })
+    return Effect.gen(function* () {
+      yield* ship("a")
+      broker.state.away = true
+      yield* tryInVain
+      yield* tryInVain
       broker.state.away = false
-      yield* advance(minute)
+      yield* drain
       assert.strictEqual(broker.state.sent.length, 1)
-      assert.strictEqual(heard.length, 1)
+      assert.deepStrictEqual(
+        heard.map(({ attempt, failures, reason }) => [reason, attempt, failures.length]),
+        [["Exhausted", 3, 3]],
+        "no consumer was lost"
+      )
       yield* expectWaiting(0, Dropping)
       assert.deepStrictEqual(yield* letters, [])
     }).pipe(within(backend, handlers.pipe(Layer.provideMerge(channels))))

@@ -1,4 +1,6 @@
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
+import * as Schedule from "effect/Schedule"
 import { MessageFailed } from "../DeadLetter.ts"
 import type { Envelope, Failure } from "../Envelope.ts"
 import type { Delivery, Write } from "../MessageStore.ts"
@@ -37,7 +39,8 @@ export const giveUp = (
       : finish(consuming, givenUp, tell(consuming, heard, consuming.source.channel, envelope, why)).pipe(
           Effect.catchIf(isIncurable, (error) =>
             untold(consuming, givenUp, `the error channel "${errorChannel}" refused it: ${error.detail}`)
-          )
+          ),
+          heard.known.some(({ route }) => route?.channel._tag === "Direct") ? orLater(consuming, givenUp) : identity
         )
   )
 }
@@ -59,6 +62,26 @@ const untold = (consuming: Consuming, givenUp: GivenUp, because: string) =>
     Effect.logError(`${givenUp.envelope.tag} was given up, and only its dead letter says so: ${because}`),
     park(consuming, givenUp, Effect.void)
   )
+
+/** While a broker takes nothing that it is told, the message waits for it, with its history, and no lease runs out. */
+const orLater =
+  ({ source }: Consuming, { delivery, envelope }: GivenUp) =>
+  (ended: Effect.Effect<Outcome, MessagingError>): Effect.Effect<Outcome, MessagingError> =>
+    Effect.retry(ended, {
+      while: isAway,
+      schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo("8 seconds"))
+    }).pipe(
+      Effect.catchIf(isAway, (error) =>
+        Effect.logWarning("The error channel is away: what was given up comes back in five minutes", error).pipe(
+          Effect.zipRight(source.retry(delivery, envelope.failures, awayMillis)),
+          Effect.as("Retried" as const)
+        )
+      )
+    )
+
+const isAway = (error: MessagingError): boolean => error.reason === "Unavailable"
+
+const awayMillis = 5 * 60_000
 
 const park = (consuming: Consuming, { delivery, envelope, why }: GivenUp, told: Told) =>
   Effect.gen(function* () {
