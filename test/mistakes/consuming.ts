@@ -12,7 +12,7 @@ import {
   MessagingError,
   Saga
 } from "@holdfast/core"
-import { Effect, Layer, Option, Schedule, Schema, TestClock } from "effect"
+import { Effect, Fiber, Layer, Option, Schedule, Schema, TestClock } from "effect"
 import { mistake } from "./page.ts"
 import {
   confirm,
@@ -79,6 +79,29 @@ const givenUp = (
 export const consuming = (): void => {
   mistake(section, "nobody listens to the error channel", givenUp(Handler.layer(failing)))
   mistake(section, "the error channel refuses what failed", givenUp(Handler.layer(failing, alert)))
+  class Alarms extends Channel.Tag<Alarms>()("shop/Errors", { messages: [DeadLetter.MessageFailed] }) {}
+  const alarm = Handler.event(DeadLetter.MessageFailed, { name: "Alert", handle: () => Effect.void }).pipe(
+    Handler.asynchronous(Alarms)
+  )
+  mistake(
+    section,
+    "the broker of the error channel is away",
+    logs(
+      "Ship was given up",
+      Effect.gen(function* () {
+        yield* shipped()
+        const draining = yield* Effect.fork(Consumer.drain(Orders))
+        for (let second = 0; second < 10; second++) yield* TestClock.adjust("1 second")
+        yield* Fiber.join(draining)
+      })
+    ).pipe(
+      within(
+        Handler.layer(failing.pipe(Handler.errorChannel(Alarms)), alarm).pipe(
+          Layer.provideMerge(Channel.layerDirect(Alarms, { send: () => away } as never))
+        )
+      )
+    )
+  )
   mistake(
     section,
     "no worker handles the message",

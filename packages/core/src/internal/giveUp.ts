@@ -40,7 +40,9 @@ export const giveUp = (
           Effect.catchIf(isIncurable, (error) =>
             untold(consuming, givenUp, `the error channel "${errorChannel}" refused it: ${error.detail}`)
           ),
-          heard.known.some(({ route }) => route?.channel._tag === "Direct") ? orLater(consuming, givenUp) : identity
+          heard.known.some(({ route }) => route?.channel._tag === "Direct")
+            ? whileAway(consuming, givenUp, errorChannel)
+            : identity
         )
   )
 }
@@ -63,25 +65,20 @@ const untold = (consuming: Consuming, givenUp: GivenUp, because: string) =>
     park(consuming, givenUp, Effect.void)
   )
 
-/** While a broker takes nothing that it is told, the message waits for it, with its history, and no lease runs out. */
-const orLater =
-  ({ source }: Consuming, { delivery, envelope }: GivenUp) =>
+/** A broker that is away for a moment is waited for; for longer, and the message has its end without it. */
+const whileAway =
+  (consuming: Consuming, givenUp: GivenUp, errorChannel: string) =>
   (ended: Effect.Effect<Outcome, MessagingError>): Effect.Effect<Outcome, MessagingError> =>
     Effect.retry(ended, {
       while: isAway,
-      schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo("8 seconds"))
+      schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo("5 seconds"))
     }).pipe(
       Effect.catchIf(isAway, (error) =>
-        Effect.logWarning("The error channel is away: what was given up comes back in five minutes", error).pipe(
-          Effect.zipRight(source.retry(delivery, envelope.failures, awayMillis)),
-          Effect.as("Retried" as const)
-        )
+        untold(consuming, givenUp, `the error channel "${errorChannel}" is away: ${error.detail}`)
       )
     )
 
 const isAway = (error: MessagingError): boolean => error.reason === "Unavailable"
-
-const awayMillis = 5 * 60_000
 
 const park = (consuming: Consuming, { delivery, envelope, why }: GivenUp, told: Told) =>
   Effect.gen(function* () {
