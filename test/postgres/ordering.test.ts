@@ -1,7 +1,8 @@
 import { assert, layer } from "@effect/vitest"
 import { MessageStore } from "@holdfast/core"
+import { PgMigrations } from "@holdfast/postgres"
 import { Effect } from "effect"
-import { messaging, Scratch } from "./database.ts"
+import { ClientLive, messaging, Scratch } from "./database.ts"
 import { envelope, sent } from "./fixtures.ts"
 
 const { MessageStore: Store } = MessageStore
@@ -82,6 +83,40 @@ layer(messaging({ notifications: false }), { excludeTestServices: true })("order
         assert.deepStrictEqual(yield* claim("beside"), ["3", "4"])
       })
       assert.deepStrictEqual(yield* during(claiming("beside"), others), ["1"])
+    })
+  )
+
+  it.effect("a claim under way in another schema keeps nobody from the same key", () =>
+    Effect.gen(function* () {
+      const { control } = yield* Scratch
+      yield* Effect.provide(PgMigrations.migrate({ schema: "elsewhere" }), ClientLive)
+      yield* control.unsafe(`insert into elsewhere.message (channel, message_id, tag, endpoint, payload, headers,
+        ordering_key, created_at, available_at) values ('twice', '1', 't', 'Confirm', '{}', '{}', 'a', now(), now())`)
+      yield* commit(keyed("twice", "2", "a"))
+      const here = Effect.map(claim("twice"), (ids) => assert.deepStrictEqual(ids, ["2"]))
+      const there = yield* during(claiming("twice").replace("holdfast.", "elsewhere."), here)
+      assert.deepStrictEqual(there, ["1"])
+    })
+  )
+
+  it.effect("what is due later does not pass what another claim is just bringing in", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const keys = ["a", "b", "c", "d"]
+      const later = (id: string, millis: number) =>
+        keys.map((key) => ({ ...keyed("due", key + id, key), due: { _tag: "After" as const, millis } }))
+      yield* commit(...later("1", 1000), sent("due", "x", { priority: 1 }))
+      yield* store.advance(2000)
+      const taken = yield* during(
+        claiming("due").replace("10,", "1,"),
+        Effect.gen(function* () {
+          yield* commit(...later("2", 1), sent("due", "y", { due: { _tag: "After", millis: 1 } }))
+          yield* store.advance(1000)
+          assert.deepStrictEqual(yield* claim("due"), ["y"], "the first ones of the keys cannot be seen yet")
+        })
+      )
+      assert.deepStrictEqual(taken, ["x"])
+      assert.deepStrictEqual((yield* claim("due")).toSorted(), ["a1", "b1", "c1", "d1"])
     })
   )
 

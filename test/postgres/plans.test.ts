@@ -85,8 +85,8 @@ layer(messaging(), { excludeTestServices: true })("the plans of the hot statemen
       assert.deepStrictEqual(new Set(yield* seqScans("select 1 from holdfast.message", [])), new Set(["message"]))
       const statements: Record<string, readonly [string, ReadonlyArray<unknown>]> = {
         next: [claimSql.next(at, "$1::text", "$2::int"), ["c1", 50]],
-        due: [claimSql.due(at, "$1::text", "$2::timestamptz"), ["c1", "2020-01-01"]],
-        allDue: [claimSql.due(at, "$1::text", "$2::timestamptz"), ["c1", "2100-01-01"]],
+        due: [claimSql.due(at, "$1::text", "$2::timestamptz", "$3::boolean"), ["c1", "2020-01-01", true]],
+        allDue: [claimSql.due(at, "$1::text", "$2::timestamptz", "$3::boolean"), ["c1", "2100-01-01", false]],
         anyReady: [`select ${orderSql.anyReady(at, "$1::text", "is null")}`, ["c1"]],
         anyOrdered: [`select ${orderSql.anyReady(at, "$1::text", "is not null")}`, ["c1"]],
         lanes: [orderSql.lanes(at, range), ["c1", 1, 0, "9223372036854775807", 50, "2100-01-01"]],
@@ -156,5 +156,33 @@ layer(messaging(), { excludeTestServices: true })("the plans of the hot statemen
       const rest = yield* connection.execute("select id from holdfast.claim('keyed', 100, 1000, 'w')", [], undefined)
       assert.lengthOf(rest, 10)
     }).pipe(Effect.scoped)
+  )
+
+  it.effect(
+    "a session that has planned its claims while the tables were empty goes through indexes when they are not",
+    () =>
+      Effect.gen(function* () {
+        const { control } = yield* Scratch
+        for (const table of ["message", "scheduled", "dead_letter"]) {
+          yield* control.unsafe(`truncate holdfast.${table}`)
+          // or it might see in time what has happened
+          yield* control.unsafe(`alter table holdfast.${table} set (autovacuum_enabled = off)`)
+          yield* control.unsafe(`vacuum analyze holdfast.${table}`)
+        }
+        const connection = yield* control.reserve
+        const fill = (from: number, to: number, channel: string) => `
+        insert into holdfast.message (channel, message_id, tag, endpoint, payload, headers, created_at, available_at,
+          ordering_key)
+        select '${channel}', n, 't', 'e', '{}', '{}', now(), now(), 'key ' || n % 100 from generate_series(${from}, ${to}) n`
+        yield* connection.executeRaw(fill(1, 30, "warm"), [])
+        const claim = "select id from holdfast.claim('warm', 1, 60000, 'w')"
+        yield* Effect.repeatN(connection.execute(claim, [], undefined), 11)
+        yield* connection.executeRaw(fill(1, 20_000, "busy"), [])
+        const explain = "explain (analyze, buffers, format json) select * from holdfast.claim('busy', 5, 60000, 'w')"
+        const [row] = yield* connection.execute(explain, [], undefined)
+        const plan = row["QUERY PLAN"][0].Plan
+        assert.strictEqual(plan["Actual Rows"], 5)
+        assert.isBelow(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], 1000)
+      }).pipe(Effect.scoped)
   )
 })

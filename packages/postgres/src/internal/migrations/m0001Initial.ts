@@ -1,4 +1,4 @@
-import { due, expired } from "../claimSql.ts"
+import { expired } from "../claimSql.ts"
 import type { Migration } from "../migrations.ts"
 
 /** @internal */
@@ -141,6 +141,12 @@ begin
   end if;
 end $$;
 `
+
+/** What is due, as long as none had an ordering key. */
+const due = (at: string, channel: string, now: string): string =>
+  `select id from ${at}scheduled
+   where channel = ${channel} and due_at <= ${now}
+   order by due_at, id limit 1000 for update skip locked`
 
 /** The next messages to hand out, as long as none had an ordering key. */
 const next = (at: string, channel: string, limit: string): string =>

@@ -79,14 +79,16 @@ declare
   _now timestamptz := ${at}now();
   _token bigint;
   _lanes bigint[];
+  _alone boolean;
 begin
   if exists (select from ${at}message where channel = _channel and lease_until is not null and lease_until <= _now) then
     update ${at}message set crashes = crashes + 1, lease_token = null, lease_until = null, lease_owner = null
     where id = any (array(${expired(at, "_channel", "_now")}));
   end if;
   if exists (select from ${at}scheduled where channel = _channel and due_at <= _now) then
+    _alone := pg_try_advisory_xact_lock(hashtextextended('${at}scheduled ' || _channel, 0));
     with moved as (
-      delete from ${at}scheduled where id = any (array(${due(at, "_channel", "_now")})) returning *
+      delete from ${at}scheduled where id = any (array(${due(at, "_channel", "_now", "_alone")})) returning *
     )
     insert into ${at}message (channel, message_id, tag, endpoint, payload, headers, priority, failures, crashes,
       undelayed, timer_owner, timer_name, ordering_key, created_at, available_at)
@@ -97,7 +99,7 @@ begin
   if ${anyReady(at, "_channel", "is not null")} then
     _lanes := array(
       select lane from ${at}claimable_lanes(_channel, _limit, _now) l (lane)
-      where pg_try_advisory_xact_lock(hashtextextended(_channel, lane))
+      where pg_try_advisory_xact_lock(hashtextextended('${at}' || _channel, lane))
     );
   end if;
   if cardinality(_lanes) > 0 then
