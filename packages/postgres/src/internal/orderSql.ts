@@ -7,10 +7,11 @@
 export const lane = (row: string): string =>
   `hashtextextended(${row}.ordering_key, hashtextextended(${row}.endpoint, 0))`
 
-/** Whether messages with or without an ordering key wait: the highest priority, since an index leads straight there. */
+/** Whether messages with or without an ordering key wait: the most urgent, since an index leads straight there. */
 export const anyReady = (at: string, channel: string, orderingKey: "is null" | "is not null"): string =>
-  `(select max(priority) from ${at}message
-   where channel = ${channel} and lease_until is null and ordering_key ${orderingKey}) is not null`
+  `(select priority from ${at}message
+   where channel = ${channel} and lease_until is null and ordering_key ${orderingKey}
+   order by priority desc limit 1) is not null`
 
 /** Whether nobody of the lane is claimed, and no dead letter holds it up. */
 export const isFree = (at: string, channel: string, number: string): string =>

@@ -37,10 +37,13 @@ create index dead_letter_lane on ${at}dead_letter (channel, (${lane("dead_letter
   where ordering_key <> '' and place is not null;
 `
 
+/** A session keeps the plans it made while the tables were empty: a scan of them was cheap then, and is not for long. */
+const indexed = "set enable_seqscan = off set jit = off"
+
 /** Begins at a lane by chance, in each priority, so that no key waits for ever behind others. */
 const claimable = (at: string): string => `
 create function ${at}claimable_lanes(_channel text, _limit integer, _now timestamptz)
-returns setof bigint language plpgsql as $$
+returns setof bigint language plpgsql ${indexed} set enable_sort = off as $$
 declare
   _below bigint := 2147483648;
   _priority integer;
@@ -49,8 +52,11 @@ declare
   _more integer;
 begin
   loop
-    select max(priority) into _priority from ${at}message
-    where channel = _channel and priority < _below and ordering_key is not null and lease_until is null;
+    _priority := (
+      select priority from ${at}message
+      where channel = _channel and priority < _below and ordering_key is not null and lease_until is null
+      order by priority desc limit 1
+    );
     exit when _priority is null;
     return query ${lanes(at, { ...range, from: "_start", to: "9223372036854775807", limit: "_limit - _found" })};
     get diagnostics _more = row_count;
@@ -74,7 +80,7 @@ const range = { channel: "_channel", priority: "_priority", now: "_now" }
  */
 const claim = (at: string): string => `
 create or replace function ${at}claim(_channel text, _limit integer, _lease_ms double precision, _owner text)
-returns setof ${at}message language plpgsql as $$
+returns setof ${at}message language plpgsql ${indexed} as $$
 declare
   _now timestamptz := ${at}now();
   _token bigint;
