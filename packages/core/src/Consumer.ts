@@ -171,6 +171,7 @@ export const layer = <I, Name extends string, M extends Message.AnyClass>(
       yield* open(tag, parts, options)
       yield* claimUntilStopped(parts, options).pipe(
         Effect.tap(() => Effect.logInfo("The consumer's schedule has ended: it takes nothing more")),
+        Effect.tapDefect((cause) => Effect.logError("The consumer's schedule died: it takes nothing more", cause)),
         Effect.forkScoped
       )
     }).pipe(annotated(tag))

@@ -3,7 +3,7 @@
  */
 import { assert, it } from "@effect/vitest"
 import { Consumer, Handler } from "@holdfast/core"
-import { Effect, Fiber, Option, Schedule } from "effect"
+import { type Clock, Duration, Effect, Fiber, Logger, Option, Schedule } from "effect"
 import type { Backend } from "./backend.ts"
 import { consume, gated, ids, plain, withStore } from "./consuming.ts"
 import {
@@ -32,6 +32,18 @@ const chained = Handler.command(Ship, ({ id }) => {
 }).pipe(Handler.asynchronous(Orders))
 
 const ended = (fiber: Fiber.RuntimeFiber<unknown, unknown>) => Effect.map(fiber.poll, Option.isSome)
+
+/** As the platform has them: a timer that is set for longer than 2^31 ms is never due. Those of days are at once. */
+const platformTimers = Effect.map(Effect.clock, (clock) => {
+  const days: Array<number> = []
+  const sleep = (duration: Duration.Duration) => {
+    if (Duration.toMillis(duration) >= 2 ** 31) return Effect.never
+    return Duration.toDays(duration) < 1
+      ? clock.sleep(duration)
+      : Effect.sync(() => void days.push(Duration.toDays(duration)))
+  }
+  return { days, clock: Object.assign(Object.create(clock), { sleep }) as Clock.Clock }
+})
 
 export const schedules = <R>(backend: Backend<R>): void => {
   it.scoped("look at a fixed rate: all that waits then is handled, also what comes of it", () =>
@@ -88,6 +100,39 @@ export const schedules = <R>(backend: Backend<R>): void => {
       yield* expectRows("a", "b")
     }).pipe(within(backend, Handler.layer(plain)))
   )
+
+  it.effect("last longer than the timers of the platform, as durations do", () =>
+    Effect.gen(function* () {
+      const { clock, days } = yield* platformTimers
+      yield* ship("a")
+      const monthly = { schedule: Schedule.fixed("30 days"), stopAfter: { empty: true } }
+      for (const options of [monthly, { stopAfter: { duration: "30 days" } }] as const) {
+        const running = yield* Effect.fork(Effect.withClock(Consumer.run(Orders, options), clock))
+        yield* eventually("it ends", ended(running))
+        yield* Fiber.join(running)
+      }
+      assert.deepStrictEqual(days, [24, 6, 24, 6])
+      yield* expectRows("a")
+    }).pipe(within(backend, Handler.layer(plain)))
+  )
+
+  it.scoped("tell the log when they die", () => {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ message }) => void lines.push(String(message)))
+    return Effect.gen(function* () {
+      let steps = 0
+      const broken = Schedule.mapEffect(Schedule.fixed("1 minute"), () =>
+        Effect.suspend(() => (++steps === 3 ? Effect.dieMessage("broken") : Effect.void))
+      )
+      yield* consume({ schedule: broken, lease: "1 hour" })
+      yield* pass(minute)
+      yield* pass(minute)
+      yield* eventually(
+        "it is told",
+        Effect.sync(() => lines.some((line) => line.startsWith("The consumer's schedule died")))
+      )
+    }).pipe(Effect.provide(Logger.add(logger)), within(backend, Handler.layer(plain)))
+  })
 
   it.scoped("are refused at once when cron cannot read the expression", () =>
     Effect.gen(function* () {

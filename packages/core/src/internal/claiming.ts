@@ -1,5 +1,8 @@
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
+import * as ScheduleDecision from "effect/ScheduleDecision"
+import * as ScheduleIntervals from "effect/ScheduleIntervals"
 import type { Delivery } from "../MessageStore.ts"
 import { type Parts, start } from "./consumer.ts"
 import { noteClaim } from "./deliver.ts"
@@ -26,10 +29,10 @@ export interface Options {
  * @internal
  */
 export const claimUntil = (parts: Parts, options: Options): Effect.Effect<Reason> => {
-  const claiming = Effect.interruptible(Effect.flatMap(resting(parts, options), (rest) => loop(parts, options, rest)))
+  const claiming = Effect.interruptible(Effect.suspend(() => loop(parts, options, resting(parts, options))))
   return options.durationMillis === undefined
     ? claiming
-    : Effect.raceFirst(claiming, Effect.interruptible(Effect.as(Effect.sleep(options.durationMillis), "Duration")))
+    : Effect.raceFirst(claiming, Effect.interruptible(Effect.as(sleep(options.durationMillis), "Duration")))
 }
 
 // -----------------------------------------------------------------------------
@@ -39,10 +42,29 @@ export const claimUntil = (parts: Parts, options: Options): Effect.Effect<Reason
 /** Waits until the channel is to be looked at again. Answers false when the schedule has ended. */
 type Rest = Effect.Effect<boolean>
 
-const resting = (parts: Parts, { pollMillis, schedule }: Options): Effect.Effect<Rest> =>
-  schedule === undefined
-    ? Effect.succeed(Effect.as(parts.source.wake(pollMillis), true))
-    : Effect.map(Schedule.driver(schedule), (driver) => Effect.isSuccess(driver.next(undefined)))
+const resting = (parts: Parts, { pollMillis, schedule }: Options): Rest =>
+  schedule === undefined ? Effect.as(parts.source.wake(pollMillis), true) : restingBy(schedule)
+
+/** As the driver of a schedule does, but for however long. */
+const restingBy = (schedule: Schedule.Schedule<unknown>): Rest => {
+  let state = schedule.initial
+  return Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis
+    const [next, , decision] = yield* schedule.step(now, undefined, state)
+    state = next
+    if (ScheduleDecision.isDone(decision)) return false
+    yield* sleep(ScheduleIntervals.start(decision.intervals) - now)
+    return true
+  })
+}
+
+/** A timer that is set for longer is never due. */
+const longestTimerMillis = 24 * 24 * 60 * 60 * 1000
+
+const sleep = (millis: number): Effect.Effect<void> =>
+  millis <= longestTimerMillis
+    ? Effect.sleep(millis)
+    : Effect.flatMap(Effect.sleep(longestTimerMillis), () => sleep(millis - longestTimerMillis))
 
 const loop = (parts: Parts, options: Options, rest: Rest): Effect.Effect<Reason> =>
   Effect.gen(function* () {
