@@ -120,6 +120,29 @@ layer(messaging({ notifications: false }), { excludeTestServices: true })("order
     })
   )
 
+  it.effect(
+    "a consumer does not ask without rest for a lease that has run out, but whose commit is still under way",
+    () =>
+      Effect.gen(function* () {
+        const store = yield* Store
+        yield* commit(keyed("stuck", "1", "a"), keyed("stuck", "2", "a"))
+        assert.deepStrictEqual(yield* claim("stuck"), ["1"])
+        yield* store.advance(61_000)
+        let asked = 0
+        const asking = Effect.suspend(() => {
+          asked++
+          return Effect.zipRight(claim("stuck"), store.wake("stuck", 60_000))
+        })
+        yield* during(
+          "select message_id as id from holdfast.message where channel = 'stuck' and message_id = '1' for update",
+          Effect.timeoutOption(Effect.forever(asking), 200)
+        )
+        assert.isBelow(asked, 20)
+        yield* Effect.timeout(store.wake("stuck", 60_000), 5_000)
+        assert.deepStrictEqual(yield* claim("stuck"), ["1"])
+      })
+  )
+
   it.effect("the database itself refuses two of one key at once", () =>
     Effect.gen(function* () {
       const { control } = yield* Scratch

@@ -3,6 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import { type Database, named } from "./database.ts"
+import { live } from "./live.ts"
 import { anyReady } from "./orderSql.ts"
 
 /**
@@ -53,7 +54,8 @@ export const makeHub = (): Hub => {
 
 /**
  * Completes when the channel may have something to claim: there is something, a commit puts something there, the
- * earliest scheduled message or expiring lease is due, or after `atMost`.
+ * earliest scheduled message or expiring lease is due, or after `atMost`. What was due a while ago is locked by somebody,
+ * such as a commit that a broker holds up: asking for it without rest would only add to the load.
  *
  * @internal
  */
@@ -61,13 +63,19 @@ export const wake = (database: Database, hub: Hub, channel: string, atMost: numb
   hub.listen(channel, (wait) =>
     Effect.flatMap(
       Effect.orElseSucceed(dueIn(database, channel), () => atMost),
-      (millis) => (millis <= 0 ? Effect.void : wait(Math.min(millis, atMost)))
+      (millis) => {
+        if (millis > 0) return wait(Math.min(millis, atMost))
+        return millis > -overdue ? Effect.void : live(wait(overdue))
+      }
     )
   )
 
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+/** After so many milliseconds somebody else should have taken what is due; and after as many, it is looked for again. */
+const overdue = 50
 
 interface Topic {
   readonly signalled: Deferred.Deferred<void>
@@ -78,7 +86,7 @@ interface Topic {
 const raceSleep = (effect: Effect.Effect<void>, millis: number): Effect.Effect<void> =>
   Effect.race(Effect.interruptible(effect), Effect.interruptible(Effect.sleep(millis)))
 
-/** In how many milliseconds something can be claimed, as far as the tables know. */
+/** In how many milliseconds something can be claimed, as far as the tables know; less than none if it is late. */
 const dueIn = (database: Database, channel: string): Effect.Effect<number, SqlError> => {
   const { at } = database
   const statement = named(
