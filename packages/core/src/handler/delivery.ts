@@ -165,8 +165,8 @@ export const priority: {
  *
  * A key counts for one handler on one channel: copies of an event for several handlers do not wait for each other. Order
  * across several types of messages needs one handler of all of them, or a saga. The order is the one in which messages
- * were sent, one commit after the other; of those that are committed at the same time, either may be first. A delayed
- * message takes its place when its time comes, and holds up nobody before.
+ * were sent, one commit after the other; of those whose transactions overlap, either may be first. A delayed message
+ * takes its place when its time comes, and holds up nobody before.
  *
  * Failures keep the order. While a message waits for its retry, or is given back, the later ones of its key wait; so do
  * they when its consumer is lost. When it becomes a dead letter, they wait until that one is replayed, which puts it
