@@ -3,10 +3,20 @@
  * to the ones before.
  */
 import { assert, it } from "@effect/vitest"
-import { Channel, Consumer, DeadLetter, EventBus, Handler, MessagingTest, Saga } from "@holdfast/core"
-import { Deferred, Effect, FiberId, Layer, Schedule, Schema } from "effect"
+import {
+  Channel,
+  Consumer,
+  DeadLetter,
+  EventBus,
+  Handler,
+  type MessageStore,
+  MessagingError,
+  MessagingTest,
+  Saga
+} from "@holdfast/core"
+import { Deferred, Effect, FiberId, Layer, Option, Schedule, Schema } from "effect"
 import type { Backend } from "./backend.ts"
-import { consume } from "./consuming.ts"
+import { consume, withStore } from "./consuming.ts"
 import {
   advance,
   drain,
@@ -212,6 +222,44 @@ export const ordering = <R>(backend: Backend<R>): void => {
       assert.strictEqual(overlaps(), 0)
     }).pipe(within(backend, Handler.layer(track, later)))
   })
+
+  it.scoped(
+    "wait no lease long when the database is away while a copy gets its key, or one of the key is parked",
+    () => {
+      const handled: Array<string> = []
+      const track = Handler.event(Placed, {
+        name: "Track",
+        handle: ({ id }) => Effect.sync(() => handled.push(id))
+      }).pipe(
+        Handler.asynchronous(Orders),
+        Handler.orderedBy(({ id }) => {
+          if (id === "bad") throw new Error("no key")
+          return id
+        })
+      )
+      const gone = Option.some(new MessagingError.MessagingError({ reason: "Unavailable", detail: "away" }))
+      const away = new Set(["Send", "Park"])
+      const flaky = (store: MessageStore.Encoded) => ({
+        commit: (units: Parameters<MessageStore.Encoded["commit"]>[0]) =>
+          Effect.suspend(() => {
+            const kind = units.flat().find(({ _tag }) => away.has(_tag))?._tag
+            if (kind === undefined) return store.commit(units)
+            away.delete(kind)
+            return Effect.succeed(units.map(() => gone))
+          })
+      })
+      return Effect.gen(function* () {
+        yield* Consumer.subscribe(Orders)
+        const publisher = yield* Layer.build(
+          MessagingTest.layerStore.pipe(Layer.provideMerge(Layer.succeedContext(yield* Effect.context<System>())))
+        )
+        for (const id of ["a", "bad", "b"]) yield* Effect.provide(placed(id), publisher)
+        yield* withStore(flaky, consume({ lease: "1 hour" }))
+        yield* passUntil("all are handled or parked", isEmpty())
+        assert.deepStrictEqual([handled, away.size, (yield* letters).length], [["a", "b"], 0, 1])
+      }).pipe(within(backend, Handler.layer(track)))
+    }
+  )
 
   it.effect("keep a saga's events in order, whatever their types, and its timeouts apart", () => {
     const seen: Array<string> = []

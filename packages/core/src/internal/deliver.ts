@@ -68,7 +68,7 @@ const deliverWith = (
   Effect.gen(function* () {
     const { envelope } = delivery
     if (delivery.crashes >= policyOf(consuming, envelope).deadLetter.afterCrashes) {
-      return yield* crashed(consuming, delivery)
+      return yield* patiently(crashed(consuming, delivery))
     }
     const entry = consuming.registry.byName(envelope.endpoint)
     const known = entry?.local ? classOf(entry, envelope.tag) : undefined
@@ -81,14 +81,14 @@ const deliverWith = (
     if (Exit.isFailure(prepared)) {
       const reason = Option.isSome(Cause.failureOption(prepared.cause)) ? "Undecodable" : "Defect"
       const why = verdict(reason, envelope.endpoint, prepared.cause)
-      return yield* giveUp(consuming, delivery, why, envelope.failures)
+      return yield* patiently(giveUp(consuming, delivery, why, envelope.failures))
     }
     const { key, message, orderingKey, wait } = prepared.value
     const due = wait !== undefined && (yield* isAhead(consuming.store, wait)) ? wait : undefined
     if (due !== undefined || envelope.orderingKey === "") {
-      return yield* putBack(consuming, delivery, withOrderingKey(envelope, orderingKey), due)
+      return yield* patiently(putBack(consuming, delivery, withOrderingKey(envelope, orderingKey), due))
     }
-    if (hasExpired(entry, delivery)) return yield* expire(consuming, delivery, message)
+    if (hasExpired(entry, delivery)) return yield* patiently(expire(consuming, delivery, message))
     let committed = false
     const run = handle(consuming, entry, delivery, message, () => {
       committed = true
@@ -98,14 +98,15 @@ const deliverWith = (
     const ended = committed ? Exit.void : exit
     if (committed && Exit.isFailure(exit) && !Cause.isInterrupted(exit.cause))
       yield* Effect.logWarning("An interceptor failed when its message had been handled", exit.cause)
-    return yield* Effect.retry(settle(consuming, entry, delivery, message, ended), settling)
+    return yield* patiently(settle(consuming, entry, delivery, message, ended))
   })
 
 /** A database that is away for a moment when the message is settled: the lease outlives that. */
-const settling = {
-  while: (error: MessagingError) => error.reason === "Unavailable",
-  schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo("8 seconds"))
-}
+const patiently = (settled: Effect.Effect<Outcome, MessagingError>): Effect.Effect<Outcome, MessagingError> =>
+  Effect.retry(settled, {
+    while: (error) => error.reason === "Unavailable",
+    schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo("8 seconds"))
+  })
 
 const classOf = (entry: Entry, tag: string): Message.AnyClass | undefined =>
   entry.messages.find((message) => message._tag === tag) ?? entry.internal.find((message) => message._tag === tag)
