@@ -170,4 +170,18 @@ layer(messaging({ notifications: false }), { excludeTestServices: true })("order
       assert.deepStrictEqual(yield* claim("wide"), ["77"])
     })
   )
+
+  it.effect("a key that had nothing until now is found at once, however many are held up", () =>
+    Effect.gen(function* () {
+      const { control } = yield* Scratch
+      yield* control.unsafe(`insert into holdfast.message (channel, message_id, tag, endpoint, payload, headers, ordering_key,
+          created_at, available_at)
+        select 'held', n, 't', 'e', '{}', '{}', 'key ' || n, now(), now() + interval '1 hour'
+        from generate_series(1, 10000) n`)
+      for (const id of ["1", "2", "3", "4", "5"]) {
+        yield* commit(keyed("held", id, id))
+        assert.deepStrictEqual(yield* claim("held"), [id])
+      }
+    })
+  )
 })

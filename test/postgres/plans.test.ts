@@ -90,6 +90,10 @@ layer(messaging(), { excludeTestServices: true })("the plans of the hot statemen
         anyReady: [`select ${orderSql.anyReady(at, "$1::text", "is null")}`, ["c1"]],
         anyOrdered: [`select ${orderSql.anyReady(at, "$1::text", "is not null")}`, ["c1"]],
         lanes: [orderSql.lanes(at, range), ["c1", 1, 0, "9223372036854775807", 50, "2100-01-01"]],
+        newest: [
+          orderSql.newest(at, { channel: "$1::text", limit: "$2::int", now: "$3::timestamptz" }),
+          ["c1", 50, "2100-01-01"]
+        ],
         nextOrdered: [
           orderSql.nextOrdered(at, "$1::text", "$2::int", "$3::timestamptz", "$4::bigint[]"),
           ["c1", 50, "2100-01-01", [1, 2, 3]]

@@ -63,6 +63,23 @@ export const lanes = (at: string, range: Range): string => {
     limit ${limit}`
 }
 
+/**
+ * Lanes that can be claimed among those of the newest messages: a key that had none until now is found at once, however
+ * many others are held up.
+ */
+export const newest = (at: string, { channel, limit, now }: Pick<Range, "channel" | "limit" | "now">): string =>
+  `select n.lane from (
+     select min(id) as id, lane from (
+       select m.id, m.channel, m.ordering_key, m.lease_until, ${lane("m")} as lane from ${at}message m
+       order by m.id desc limit ${some}
+     ) r
+     where r.channel = ${channel} and r.ordering_key is not null and r.lease_until is null group by lane
+   ) n
+   join ${at}message m on m.id = n.id
+   where m.available_at <= ${now} and n.id = (${first(at, channel, "n.lane", "f.id")})
+     and ${isFree(at, channel, "n.lane")}
+   limit ${limit}`
+
 /** @internal */
 export interface Range {
   readonly channel: string
@@ -79,3 +96,6 @@ export interface Range {
 
 /** At how many lanes one claim looks: if none of them is free, the next claim begins elsewhere. */
 const most = 1_000
+
+/** At how many of the newest messages, if it found no lane. */
+const some = 200

@@ -1,6 +1,6 @@
 import { due, expired, next } from "../claimSql.ts"
 import type { Migration } from "../migrations.ts"
-import { anyReady, lane, lanes, nextOrdered } from "../orderSql.ts"
+import { anyReady, lane, lanes, newest, nextOrdered } from "../orderSql.ts"
 
 /** @internal */
 export const ordering: Migration = {
@@ -68,6 +68,9 @@ begin
     exit when _found >= _limit;
     _below := _priority;
   end loop;
+  if _found = 0 then
+    return query ${newest(at, { ...range, limit: "_limit" })};
+  end if;
 end $$;
 `
 
