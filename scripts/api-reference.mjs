@@ -145,7 +145,7 @@ const writePages = () => {
     const from = join(repository, "packages", folder)
     const { description, name } = JSON.parse(readFileSync(join(from, "package.json"), "utf8"))
     const files = filesIn(join(from, "src"), ".ts").filter(
-      (file) => !/(?:^|\/)(?:internal\/|handler\/|index\.ts$)/.test(file)
+      (file) => !/(?:^|\/)(?:internal\/|handler\/|messageStore\/|index\.ts$)/.test(file)
     )
     const modules = files.map((file) => file.replace(/\.ts$/, ""))
     for (const module of modules) written.set(`${folder}/${module}.md`, pageOf(join(from, "src"), module, name))

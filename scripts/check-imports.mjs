@@ -52,7 +52,7 @@ const importPattern = new RegExp(
 const order = rows.flat()
 const entryOf = (name) => (name.startsWith("workflow/") ? "workflow/*" : name)
 /** Not a public module: internals, and the parts of a module too long for one file. */
-const isInternal = (name) => /(?:^|\/)(?:internal|handler)\//.test(name)
+const isInternal = (name) => /(?:^|\/)(?:internal|handler|messageStore)\//.test(name)
 const isIndex = (name) => /(?:^|\/)index$/.test(name)
 const packageOf = (specifier) =>
   specifier.startsWith("node:") ? "node:" : (/^(?:@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier)

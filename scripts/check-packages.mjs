@@ -38,7 +38,7 @@ const targetsOf = (entry) =>
 const modulesOf = (folder) =>
   filesIn(join(folder, "src"), ".ts")
     .map((file) => file.replace(/\.ts$/, ""))
-    .filter((name) => name !== "index" && !/(?:^|\/)(?:internal|handler)\//.test(name))
+    .filter((name) => name !== "index" && !/(?:^|\/)(?:internal|handler|messageStore)\//.test(name))
 
 const mapFaults = (folder, file) => {
   const { sourceRoot, sources } = readJson(folder, file)
