@@ -27,6 +27,17 @@ export const writtenTable = "CREATE TABLE IF NOT EXISTS written (n int PRIMARY K
 export const settle = (url: string) =>
   Effect.scoped(Effect.flatMap(pool(url, 1), (pool) => query(pool, "VACUUM ANALYZE")))
 
+/** A transaction that looked once and stays open with the scope: what was deleted since cannot be vacuumed. */
+export const oldSnapshot = (url: string) =>
+  Effect.gen(function* () {
+    const client = yield* Effect.acquireRelease(
+      Effect.sync(() => new Pg.Client({ connectionString: url }).on("error", ignore)),
+      (client) => Effect.promise(() => client.end())
+    )
+    yield* Effect.promise(() => client.connect())
+    yield* Effect.promise(() => client.query("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1"))
+  })
+
 let databases = 0
 
 /** The URL of an empty database, which is dropped with the scope. */

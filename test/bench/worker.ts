@@ -15,7 +15,10 @@ const record = ({ at, n }: Payload) => {
   count++
 }
 
-const tell = (message: FromWorker) => Effect.sync(() => void process.send!(message))
+const tell = (message: FromWorker) =>
+  Effect.async<void>((resume) => {
+    process.send!(message, () => resume(Effect.void))
+  })
 
 const program = Effect.gen(function* () {
   const go = yield* Deferred.make<void>()
@@ -44,7 +47,7 @@ const program = Effect.gen(function* () {
 }).pipe(Logger.withMinimumLogLevel(LogLevel.Error))
 
 Effect.runPromise(program).then(
-  () => process.disconnect(),
+  () => process.exit(0),
   (error) => {
     process.stderr.write(`${error}\n`)
     process.exit(1)

@@ -92,10 +92,11 @@ const launch = (order: Order) =>
     (worker) => Effect.sync(() => void worker.kill("SIGKILL"))
   )
 
+/** Its report, once it has ended. */
 const stop = (worker: ChildProcess) =>
   Effect.async<Report>((resume) => {
     worker.on("message", (message: FromWorker) => {
-      if (message._tag === "Report") resume(Effect.succeed(message))
+      if (message._tag === "Report") worker.once("exit", () => resume(Effect.succeed(message)))
     })
     worker.send("stop" satisfies ToWorker)
   })

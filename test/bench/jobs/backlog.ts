@@ -1,20 +1,29 @@
+import { oldSnapshot } from "../database.ts"
 import type { Job } from "../job.ts"
 import { bare, graphileWorker, holdfast, pgBoss } from "../libraries.ts"
-import type { Drained } from "../workers.ts"
+import type { Queue } from "../queue.ts"
+import type { Drained, Sample } from "../workers.ts"
 import { handling } from "./handling.ts"
 
-/** Messages a second between two moments of the drain, given as parts of it; 0 is when the first were handled. */
-const rateBetween = ({ samples }: Drained, count: number, from: number, to: number) => {
-  const reached = (part: number) => samples.find((sample) => sample.count >= Math.max(1, count * part))!
-  const first = reached(from)
-  const last = reached(to)
-  return ((last.count - first.count) * 1000) / Math.max(1, last.at - first.at)
+/** When so many had been handled, by the samples around that moment. */
+const reachedAt = (samples: ReadonlyArray<Sample>, count: number) => {
+  const i = samples.findIndex((sample) => sample.count >= count)
+  const before = samples[i - 1] ?? { at: 0, count: 0 }
+  const after = samples[i]!
+  return before.at + ((after.at - before.at) * (count - before.count)) / (after.count - before.count)
 }
 
-const figures = (drained: Drained, count: number) => {
-  const first = rateBetween(drained, count, 0, 0.1)
-  const last = rateBetween(drained, count, 0.9, 1)
-  return { first, last, kept: last / first, memory: drained.reports[0]!.memory / 1024 / 1024 }
+const figures = ({ reports, samples }: Drained, count: number) => {
+  const began = samples.findLast((sample) => sample.count === 0)?.at ?? 0
+  const tenth = count * 100 // a tenth of the messages, for milliseconds
+  const first = tenth / (reachedAt(samples, count * 0.1) - began)
+  const last = tenth / (reachedAt(samples, count) - reachedAt(samples, count * 0.9))
+  return { first, last, kept: last / first, memory: reports[0]!.memory / 1024 / 1024 }
+}
+
+const held = {
+  variant: () => "an old snapshot held open",
+  beside: (_: Queue, __: number, url: string) => oldSnapshot(url)
 }
 
 const work = { kind: "noop" as const, processes: 1, figures }
@@ -28,8 +37,10 @@ export const backlog: Job = {
   figures: { rate: "/s", first: "/s", last: "/s", kept: "x", memory: "MB" },
   contenders: [
     handling(holdfast, { ...work, share: 0.1 }),
+    handling(holdfast, { ...work, ...held, share: 0.1 }),
     handling(graphileWorker, { ...work, share: 1 }),
-    handling(pgBoss, { ...work, share: 0.5 }),
+    handling(graphileWorker, { ...work, ...held, share: 1 }),
+    handling(pgBoss, { ...work, share: 1 }),
     handling(bare, { ...work, share: 1 })
   ]
 }

@@ -1,4 +1,4 @@
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
 import { handledOnce, same } from "../check.ts"
 import { settle } from "../database.ts"
 import { type Contender, contender, type Figures } from "../job.ts"
@@ -9,8 +9,8 @@ export interface Handling {
   readonly kind: Kind
   readonly processes: number
   readonly share: number
-  /** What is there besides, on the same channel: called once. */
-  readonly beside?: (queue: Queue, count: number) => Effect.Effect<void>
+  /** What is there besides, from before the first round until after the last. */
+  readonly beside?: (queue: Queue, count: number, url: string) => Effect.Effect<void, never, Scope.Scope>
   /** Under how many keys `count` messages are. */
   readonly keys?: (count: number) => number
   readonly variant?: (count: number) => string
@@ -28,7 +28,7 @@ export const handling = (library: Library, options: Handling): Contender =>
     setup: (url, count) =>
       Effect.gen(function* () {
         const queue = yield* library.open(url, options.kind)
-        if (options.beside !== undefined) yield* options.beside(queue, count)
+        if (options.beside !== undefined) yield* options.beside(queue, count, url)
         return { queue, url }
       }),
     fill: ({ queue, url }, count) =>

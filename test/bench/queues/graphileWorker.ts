@@ -25,12 +25,15 @@ interface Utils {
   readonly release: () => Promise<void>
 }
 
+/** A local queue fetches many jobs of a named queue at once, and then they run side by side: not for what has an order. */
+const local = (kind: Kind) => (kind === "keyed" ? "" : "localQueue 500, ")
+
 const concurrency: Record<Kind, number> = { noop: 24, keyed: 24, write: 10, saga: 10 }
 
 export const graphileWorker: Library = {
   name: "graphile-worker",
   setting: (kind) =>
-    `${versions["graphile-worker"]}: concurrentJobs ${concurrency[kind]}, localQueue 500, completeJobBatchDelay 0` +
+    `${versions["graphile-worker"]}: concurrentJobs ${concurrency[kind]}, ${local(kind)}completeJobBatchDelay 0` +
     (kind === "write" ? ", INSERT … ON CONFLICT DO NOTHING on 10 connections of its own" : "") +
     (kind === "keyed" ? ", queueName" : ""),
   open: (url, kind) =>
@@ -65,7 +68,7 @@ export const graphileWorker: Library = {
             connectionString: url,
             maxPoolSize: 10,
             concurrentJobs: concurrency[kind],
-            localQueue: { size: 500 },
+            ...(kind === "keyed" ? {} : { localQueue: { size: 500 } }),
             completeJobBatchDelay: 0,
             failJobBatchDelay: 0,
             logger: new Logger(() => () => {})
