@@ -9,6 +9,8 @@ const settings = [
   ...["autovacuum", "max_connections", "jit"]
 ]
 
+const isHere = (host: string) => host === "localhost" || host === "127.0.0.1" || host === "::1" || host.startsWith("/")
+
 /** Where the figures come from, as lines of a list. Nothing in it names the machine. */
 export const describe = (server: EmbeddedPostgres.Server) =>
   Effect.gen(function* () {
@@ -23,7 +25,7 @@ export const describe = (server: EmbeddedPostgres.Server) =>
       `${processors.length} cores (${processors[0]?.model.trim() ?? "unknown"}), ` +
         `${Math.round(totalmem() / 2 ** 30)} GiB of memory, ${process.platform}`,
       `Node ${process.versions.node}`,
-      `PostgreSQL ${server.version} on the same machine: ` +
+      `PostgreSQL ${server.version} on ${isHere(server.host) ? "the same" : "another"} machine: ` +
         rows.map(({ name, value }) => `${name} ${value}`).join(", "),
       Object.entries(versions)
         .map(([name, version]) => `${name} ${version}`)

@@ -6,6 +6,7 @@
 import { writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import { NodeRuntime } from "@effect/platform-node"
 import { EmbeddedPostgres } from "@holdfast/embedded"
 import { Console, Effect, Logger, LogLevel } from "effect"
 import { jobs } from "./jobs.ts"
@@ -28,7 +29,7 @@ const { values: args } = parseArgs({
 const page = fileURLToPath(new URL("../../../docs/benchmarks.md", import.meta.url))
 
 const plan: Plan = {
-  rounds: Number(args.rounds ?? (args.quick ? 2 : 3)),
+  rounds: Number(args.rounds ?? (args.quick ? 1 : 3)),
   scale: Number(args.scale ?? (args.quick ? 0.1 : 1)),
   full: args.full
 }
@@ -36,13 +37,10 @@ const plan: Plan = {
 const only = args.only === undefined ? undefined : args.only.split(",")
 const chosen = jobs.filter(({ name }) => only?.some((each) => name === each || name.startsWith(`${each}-`)) ?? true)
 
-const how = [
-  `${new Date().toISOString().slice(0, 10)}, ${plan.rounds} rounds, scale ${plan.scale}`,
-  plan.full ? "of the full sizes" : "of the usual sizes (`--full` takes a backlog of 1,000,000 and the like)",
-  ...(args.note === undefined ? [] : [`. ${args.note}`])
-]
-  .join(" ")
-  .replace(" . ", ". ")
+const how =
+  `${new Date().toISOString().slice(0, 10)}, ${plan.rounds === 1 ? "1 round" : `${plan.rounds} rounds`}, scale ${plan.scale} ` +
+  (plan.full ? "of the full sizes" : "of the usual sizes (`--full` takes a backlog of 1,000,000 and the like)") +
+  (args.note === undefined ? "" : `. ${args.note}`)
 
 const program = Effect.gen(function* () {
   yield* install
@@ -59,4 +57,4 @@ const program = Effect.gen(function* () {
     })
 }).pipe(Effect.scoped, Logger.withMinimumLogLevel(LogLevel.Error))
 
-Effect.runPromise(program)
+NodeRuntime.runMain(program)

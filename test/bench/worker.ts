@@ -34,7 +34,7 @@ const program = Effect.gen(function* () {
       memory.peak = Math.max(memory.peak, process.memoryUsage.rss())
       return tell({ _tag: "Count", count })
     })
-    yield* Effect.forkScoped(Effect.forever(Effect.delay(report, "5 millis")))
+    yield* Effect.forkScoped(Effect.forever(Effect.delay(report, "20 millis")))
     yield* start
     yield* Deferred.await(stop)
   }).pipe(Effect.scoped)
