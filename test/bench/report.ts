@@ -113,8 +113,9 @@ const spread = (values: ReadonlyArray<number>, unit: Unit) =>
 const format = (value: number, unit: Unit) =>
   unit === "/s" || unit === "MB" ? Math.round(value).toLocaleString("en") : value.toFixed(unit === "ms" ? 1 : 2)
 
-const table = (header: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>) => [
-  `| ${header.join(" | ")} |`,
-  `| ${header.map(() => "---").join(" | ")} |`,
-  ...rows.map((row) => `| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`)
-]
+/** Padded, as the formatter wants Markdown. */
+const table = (header: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>) => {
+  const widths = header.map((name, i) => Math.max(name.length, 3, ...rows.map((row) => row[i]!.length)))
+  const line = (cells: ReadonlyArray<string>) => `| ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`
+  return [line(header), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)]
+}
