@@ -73,8 +73,9 @@ export const schedules = <R>(backend: Backend<R>): void => {
       yield* expectRows()
       yield* pass(second)
       yield* eventually("it is handled at five past", isEmpty())
+      yield* pass(5 * second) // it has found the channel empty by now, and rests
       yield* ship("b")
-      yield* pass(20 * minute - second)
+      yield* pass(20 * minute - 6 * second)
       yield* expectRows("a")
       yield* pass(second)
       yield* eventually("the other is handled at twenty-five past", isEmpty())
@@ -95,6 +96,7 @@ export const schedules = <R>(backend: Backend<R>): void => {
       const { handled, reason } = yield* Fiber.join(running)
       assert.strictEqual(reason, "Schedule")
       assert.isAtMost(handled, 2)
+      yield* pass(5 * second) // the other has ended too
       yield* ship("c")
       yield* pass(5 * minute)
       yield* expectRows("a", "b")
