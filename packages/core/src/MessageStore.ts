@@ -95,6 +95,35 @@ export interface Transaction {
 }
 
 /**
+ * How code with one context finds the SQL of its units, though none of them has begun a transaction yet.
+ *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * // a store without SQL
+ * const nothingToJoin: MessageStore.Encoded["joining"] = (context) => ({ context, join: undefined })
+ * ```
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Joining {
+  /** The context for code in a unit, but for what `join` adds. */
+  readonly context: Context.Context<never>
+  /**
+   * The service through which SQL joins the unit: at its first statement it asks for the unit's scope. Absent when the
+   * code's SQL is another database's, or there is none.
+   */
+  readonly join:
+    | {
+        readonly key: string
+        readonly service: (scope: () => TransactionScope) => unknown
+      }
+    | undefined
+}
+
+/**
  * What a database implements.
  *
  * @example
@@ -127,6 +156,13 @@ export interface Encoded {
 
   /** Opens a unit's lazy transaction, or joins the one the caller has open. */
   readonly begin: Effect.Effect<Transaction, MessagingError>
+
+  /**
+   * `begin` and `provide` for the many units of one context, such as a handler's: what can be known before is worked out
+   * once, and a unit without SQL begins nothing. A store that has it answers `begin` without waiting. Without it every
+   * unit begins at once.
+   */
+  readonly joining?: ((context: Context.Context<never>) => Joining) | undefined
 
   /** The context without what a unit added to it: SQL under it uses the pool and commits on its own. */
   readonly outside: (context: Context.Context<never>) => Context.Context<never>
