@@ -187,7 +187,12 @@ export interface Encoded {
     readonly limit: number
     readonly leaseMillis: number
     readonly owner: string
+    /** Nothing of it is begun until `started` says so: a consumer that is lost before burns nothing. */
+    readonly ahead?: boolean | undefined
   }) => Effect.Effect<ReadonlyArray<Delivery>, MessagingError>
+
+  /** Marks what was claimed ahead as begun, before it is. Leases that were lost are left alone. */
+  readonly started: (leases: ReadonlyArray<Lease>) => Effect.Effect<void, MessagingError>
 
   /** Extends leases that have not run out, and answers those that were lost. */
   readonly renew: (

@@ -203,8 +203,9 @@ const notForTests = new MessagingError({
 const consuming = (
   database: Database.Database,
   { hub, put }: Signals
-): Pick<Encoded, "claim" | "renew" | "release" | "wake" | "depth"> => ({
+): Pick<Encoded, "claim" | "started" | "renew" | "release" | "wake" | "depth"> => ({
   claim: (options) => mapped(Claim.claim(database, options)),
+  started: (leases) => (leases.length === 0 ? Effect.void : mapped(Claim.started(database, leases))),
   renew: (leases, leaseMillis) =>
     leases.length === 0 ? Effect.succeed([]) : mapped(Claim.renew(database, leases, leaseMillis)),
   release: (leases, afterMillis) =>

@@ -24,6 +24,16 @@ export interface Row {
   readonly availableAt: number
   readonly token: string
   readonly leaseUntil: number
+  /** Whether its consumer has begun with it: what was only claimed ahead, a lost consumer has not touched. */
+  readonly begun: boolean
+}
+
+/** @internal */
+export interface Claiming {
+  readonly channel: string
+  readonly limit: number
+  readonly leaseMillis: number
+  readonly ahead?: boolean | undefined
 }
 
 /**
@@ -84,7 +94,8 @@ export class Messages {
       state: at > now ? "Scheduled" : "Ready",
       availableAt: Math.max(at, now),
       token: "",
-      leaseUntil: 0
+      leaseUntil: 0,
+      begun: false
     })
   }
 
@@ -111,6 +122,10 @@ export class Messages {
     this.put({ ...row, leaseUntil: now + leaseMillis })
   }
 
+  start(row: Row): void {
+    this.put({ ...row, begun: true })
+  }
+
   cancelTimer(now: number, owner: string, name: string | undefined): void {
     for (const row of Array.from(this.timers.get(owner) ?? [])) {
       const claimed = row.state === "Claimed" && row.leaseUntil > now
@@ -118,8 +133,9 @@ export class Messages {
     }
   }
 
-  claim(now: number, name: string, limit: number, leaseMillis: number): ReadonlyArray<Delivery> {
-    const channel = this.channel(name)
+  claim(now: number, options: Claiming): ReadonlyArray<Delivery> {
+    const { leaseMillis, limit } = options
+    const channel = this.channel(options.channel)
     if (channel.paused) return []
     this.takeBackExpired(now, channel)
     this.moveDue(now, channel)
@@ -127,7 +143,13 @@ export class Messages {
     while (deliveries.length < limit) {
       const row = channel.ready.peek()
       if (row === undefined) break
-      const claimed: Row = { ...row, state: "Claimed", token: String(++this.token), leaseUntil: now + leaseMillis }
+      const claimed: Row = {
+        ...row,
+        state: "Claimed",
+        token: String(++this.token),
+        leaseUntil: now + leaseMillis,
+        begun: options.ahead !== true
+      }
       this.put(claimed)
       deliveries.push(deliver(now, claimed))
     }
@@ -155,7 +177,7 @@ export class Messages {
     for (;;) {
       const row = channel.claimed.peek()
       if (row === undefined || row.leaseUntil > now) return
-      this.put({ ...row, state: "Ready", crashes: row.crashes + 1 })
+      this.put({ ...row, state: "Ready", crashes: row.crashes + (row.begun ? 1 : 0) })
     }
   }
 

@@ -50,8 +50,17 @@ const transaction: Transaction = {
   rollback: Effect.void
 }
 
-const consuming = ({ messages }: State): Pick<Encoded, "claim" | "renew" | "release" | "wake" | "depth"> => ({
-  claim: ({ channel, leaseMillis, limit }) => at((now) => messages.claim(now, channel, limit, leaseMillis)),
+const consuming = ({
+  messages
+}: State): Pick<Encoded, "claim" | "started" | "renew" | "release" | "wake" | "depth"> => ({
+  claim: (options) => at((now) => messages.claim(now, options)),
+  started: (leases) =>
+    at((now) => {
+      for (const lease of leases) {
+        const row = messages.held(now, lease)
+        if (row !== undefined) messages.start(row)
+      }
+    }),
   renew: (leases, leaseMillis) =>
     at((now) =>
       leases.filter((lease) => {

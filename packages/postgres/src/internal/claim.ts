@@ -1,5 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import type { Delivery, Lease } from "@holdfast/core/MessageStore"
+import type { Delivery, Encoded, Lease } from "@holdfast/core/MessageStore"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { type Database, named } from "./database.ts"
@@ -14,7 +14,7 @@ import { bool, content, envelopeOf, interval, millis, number, reschedulable, tex
  */
 export const claim = (
   database: Database,
-  options: { readonly channel: string; readonly limit: number; readonly leaseMillis: number; readonly owner: string }
+  options: Parameters<Encoded["claim"]>[0]
 ): Effect.Effect<ReadonlyArray<Delivery>, SqlError> => {
   const statement = named(
     database,
@@ -25,18 +25,36 @@ export const claim = (
      select m.id::text, m.channel, message_id, tag, endpoint, payload, headers, failures, crashes, priority, undelayed,
        ordering_key, lease_token,
        ${millis("lease_until")} as lease_until, ${millis("available_at")} as available_at
-     from open, lateral ${database.at}claim(open.channel, $2::int, $3::float8, $4::text) m
+     from open, lateral ${database.at}claim(open.channel, $2::int, $3::float8, $4::text, $5::boolean) m
      order by m.priority desc, m.id`
   )
-  const { channel, leaseMillis, limit, owner } = options
+  const { ahead, channel, leaseMillis, limit, owner } = options
   return Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.forkDaemon(database.run(statement, [channel, limit, leaseMillis, owner])), (fiber) =>
-      restore(Fiber.join(fiber)).pipe(
-        Effect.map((rows) => rows.map((row) => deliveryOf(row, leaseMillis))),
-        Effect.onInterrupt(() => Effect.forkDaemon(giveBack(database, fiber, leaseMillis)))
-      )
+    Effect.flatMap(
+      Effect.forkDaemon(database.run(statement, [channel, limit, leaseMillis, owner, ahead ?? false])),
+      (fiber) =>
+        restore(Fiber.join(fiber)).pipe(
+          Effect.map((rows) => rows.map((row) => deliveryOf(row, leaseMillis))),
+          Effect.onInterrupt(() => Effect.forkDaemon(giveBack(database, fiber, leaseMillis)))
+        )
     )
   )
+}
+
+/**
+ * Marks what was claimed ahead as begun.
+ *
+ * @internal
+ */
+export const started = (database: Database, leases: ReadonlyArray<Lease>): Effect.Effect<void, SqlError> => {
+  const statement = named(
+    database,
+    "started",
+    `update ${database.at}message m set lease_begun = true
+     from unnest($1::bigint[], $2::bigint[]) l (id, token)
+     where m.id = l.id and m.lease_token = l.token and m.lease_until > (select ${database.at}now())`
+  )
+  return Effect.asVoid(database.run(statement, keysOf(leases)))
 }
 
 /**
