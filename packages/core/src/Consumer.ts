@@ -386,7 +386,12 @@ const prepare = <I>(tag: Channel.TagClass<I, any, any>, options: Options | undef
     const registry = yield* HandlerRegistry
     const store = yield* MessageStore
     const owner = yield* uuid7
-    return consumer.make(store, registry, channel, tag.policy, { leaseMillis: leaseOf(options), owner })
+    const concurrency = concurrencyOf(options)
+    return yield* consumer.make(store, registry, channel, tag.policy, {
+      leaseMillis: leaseOf(options),
+      owner,
+      concurrency
+    })
   })
 
 const runUntilStopped = <I>(
@@ -399,7 +404,7 @@ const runUntilStopped = <I>(
       Effect.zipRight(claimUntilStopped(parts, options)),
       Effect.scoped
     )
-    const { handled } = parts.state
+    const { handled } = parts.slots
     yield* Effect.logInfo(`Stopped (${reason}) after ${handled} messages`)
     return { reason, handled }
   }).pipe(annotated(tag))

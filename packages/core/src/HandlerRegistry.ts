@@ -11,7 +11,9 @@ import type { Channel, DeadLetterPolicy, Policy } from "./Channel.ts"
 import { MessageFailed } from "./DeadLetter.ts"
 import type { Metadata } from "./Envelope.ts"
 import * as interceptors from "./internal/interceptors.ts"
+import { KeyQueues } from "./internal/keyQueues.ts"
 import { Observer } from "./internal/observer.ts"
+import type { Standing } from "./internal/standing.ts"
 import { twoOfOneTag } from "./internal/wire.ts"
 import type * as Message from "./Message.ts"
 import type { Due } from "./MessageStore.ts"
@@ -87,6 +89,8 @@ export interface Entry {
   readonly decode: (envelope: Metadata, payload: unknown) => Effect.Effect<any, unknown>
   /** Checks an answer against the message's schema. */
   readonly validate: ((answer: unknown) => Effect.Effect<void, unknown>) | undefined
+  /** @internal */
+  readonly standing: Standing
 }
 
 /**
@@ -124,6 +128,8 @@ export class HandlerRegistry extends Context.Tag("@holdfast/core/HandlerRegistry
     /** Since when, by this process's clock, it has met messages that nobody here handles. */
     readonly unknownSince: Map<string, number>
     /** @internal */
+    readonly keys: KeyQueues
+    /** @internal */
     readonly interceptors: interceptors.Interceptors
     /** @internal */
     readonly observe: (typeof Observer)["Service"]["observe"]
@@ -152,6 +158,7 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
     const classes = new Map<string, Message.AnyClass>()
     // each channel has a policy object of its own, whatever layers it has
     const policies = new Map<string, Policy>()
+    const keys = new KeyQueues()
     let reserved = 0
     const problem = (entry: Entry): string | undefined => {
       const { route } = entry
@@ -193,7 +200,8 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
       byEvent: (tag) => byEvent.get(tag) ?? [],
       byName: (name) => byName.get(name),
       all: () => [...byName.values()],
-      oneAtATime: makeQueues(),
+      keys,
+      oneAtATime: keys.oneAtATime,
       unknownSince: new Map(),
       reserve: (concurrency) => (reserved += concurrency),
       interceptors: interceptors.make(),
@@ -215,24 +223,3 @@ const named = ({ internal, messages, route }: Entry): ReadonlyArray<Message.AnyC
   ...internal,
   ...(route?.carries ?? [])
 ]
-
-/** A queue for each key that somebody holds or waits for. */
-const makeQueues = () => {
-  const queues = new Map<string, { readonly semaphore: Effect.Semaphore; users: number }>()
-  const enter = (key: string) =>
-    Effect.sync(() => {
-      const queue = queues.get(key) ?? { semaphore: Effect.unsafeMakeSemaphore(1), users: 0 }
-      queue.users++
-      queues.set(key, queue)
-      return queue
-    })
-  return <A, E, R>(key: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.acquireUseRelease(
-      enter(key),
-      (queue) => queue.semaphore.withPermits(1)(effect),
-      (queue) =>
-        Effect.sync(() => {
-          if (--queue.users === 0) queues.delete(key)
-        })
-    )
-}

@@ -134,6 +134,7 @@ const stub = (own: MessageStore.Encoded) => {
       }),
     renew: () => Effect.succeed([]),
     release: () => Effect.void,
+    started: () => Effect.void,
     loadSaga: (_, id) => Effect.succeed(Option.some({ id, ...saga })),
     commit: (units) =>
       Effect.sync(() => {

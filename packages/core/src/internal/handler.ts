@@ -7,6 +7,7 @@ import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { pipeArguments } from "effect/Pipeable"
+import type * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
 import type { Channel, TagClass } from "../Channel.ts"
@@ -25,6 +26,7 @@ import { problemOf } from "./handlerInput.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
 import { messagesIn } from "./output.ts"
+import type { Standing } from "./standing.ts"
 import { twoOfOneTag } from "./wire.ts"
 
 /** @internal */
@@ -147,6 +149,7 @@ const checkStore = ({ options }: Any, entry: Entry, context: Context.Context<nev
 /** What a handler's layer was built with: what its handlers see, whoever sends to them. */
 interface Surroundings {
   readonly context: Context.Context<never>
+  readonly runtime: Runtime.Runtime<never>
   /** Gives an effect the clock, configuration, random numbers, tracer and loggers of the layer. */
   readonly within: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   readonly registry: HandlerRegistry["Type"]
@@ -154,11 +157,13 @@ interface Surroundings {
 
 const capture = (registry: HandlerRegistry["Type"]): Effect.Effect<Surroundings> =>
   Effect.gen(function* () {
-    const context = yield* Effect.context<never>()
+    const runtime = yield* Effect.runtime<never>()
+    const { context } = runtime
     const services = yield* FiberRef.get(DefaultServices.currentServices)
     const loggers = yield* FiberRef.get(FiberRef.currentLoggers)
     return {
       context,
+      runtime,
       registry,
       within: (effect) =>
         effect.pipe(
@@ -183,7 +188,8 @@ const makeEntry = (handler: Any, surroundings: Surroundings, local: boolean): En
     serialize: handler.options.serialize,
     encode: codecs.encode,
     decode: codecs.decode,
-    validate: makeValidate(handler)
+    validate: makeValidate(handler),
+    standing: makeStanding(handler, route, surroundings)
   }
 }
 
@@ -239,25 +245,38 @@ const makeValidate = (handler: Any): Entry["validate"] => {
     )
 }
 
+type Perform = (message: any, envelope: Metadata) => Effect.Effect<unknown, unknown, any>
+
+/** The handler with what is wrapped around it: interceptors, deduplication, and the check of what it returned. */
+const makePerform = (handler: Any, route: Route | undefined, registry: HandlerRegistry["Type"]): Perform => {
+  const { observe } = registry
+  const destination = { name: handler.name, route }
+  const complete = replies(handler) ? identity : Effect.flatMap((answer: unknown) => loseNothing(handler, answer))
+  const plain: Perform = (message, envelope) => complete(Effect.suspend(() => handler.handle(message, envelope)))
+  const handled: Perform = (message, envelope) =>
+    intercepted(registry, "Handler", message, envelope, destination, plain(message, envelope))
+  return handler.options.deduplicate === undefined
+    ? handled
+    : (message, envelope) =>
+        Effect.suspend(() => deduplicated(handler, message, envelope, observe, handled(message, envelope)))
+}
+
+const endpointOf = (handler: Any, route: Route | undefined, { observe }: HandlerRegistry["Type"]) => ({
+  name: handler.name,
+  channel: route?.channel,
+  observe
+})
+
 const makeHandle = (
   handler: Any,
   route: Route | undefined,
   { context, registry, within }: Surroundings
 ): Entry["handle"] => {
-  const complete = replies(handler) ? identity : Effect.flatMap((answer) => loseNothing(handler, answer))
+  const perform = makePerform(handler, route, registry)
+  const endpoint = endpointOf(handler, route, registry)
   return (message, envelope) => {
-    const { observe } = registry
-    const endpoint = { name: handler.name, channel: route?.channel, observe }
     const isQuery = message.constructor?.kind === "Query"
-    const handled = intercepted(
-      registry,
-      "Handler",
-      message,
-      envelope,
-      { name: handler.name, route },
-      complete(Effect.suspend(() => handler.handle(message, envelope)))
-    )
-    return Effect.suspend(() => deduplicated(handler, message, envelope, observe, handled)).pipe(
+    return perform(message, envelope).pipe(
       Effect.scoped,
       within,
       Effect.mapInputContext((caller: Context.Context<never>) =>
@@ -266,6 +285,18 @@ const makeHandle = (
     ) as Effect.Effect<unknown, unknown>
   }
 }
+
+const makeStanding = (handler: Any, route: Route | undefined, { registry, runtime }: Surroundings): Standing => ({
+  runtime,
+  endpoint: endpointOf(handler, route, registry),
+  perform: makePerform(handler, route, registry),
+  decode: new Map(
+    [...handler.messages, ...(handler.options.internal ?? [])].map((message) => [
+      message._tag,
+      Schema.decodeUnknownEither(message as unknown as Schema.Schema<any, any, never>)
+    ])
+  )
+})
 
 /** What was not stored was not decoded either: another class may come under the tag. */
 const ofItsClass = ({ messages, options }: Any, handle: Entry["handle"]): Entry["handle"] => {
