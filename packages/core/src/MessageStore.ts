@@ -128,6 +128,9 @@ export interface Encoded {
   /** Opens a unit's lazy transaction, or joins the one the caller has open. */
   readonly begin: Effect.Effect<Transaction, MessagingError>
 
+  /** Whether code in this context has a transaction open that a unit would join, rather than have one of its own. */
+  readonly joins: (context: Context.Context<never>) => boolean
+
   /** The context without what a unit added to it: SQL under it uses the pool and commits on its own. */
   readonly outside: (context: Context.Context<never>) => Context.Context<never>
 

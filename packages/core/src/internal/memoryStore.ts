@@ -17,6 +17,7 @@ export const make: Effect.Effect<Encoded> = Effect.sync(() => {
     advance: () => Effect.void,
     isInfrastructure: () => false,
     begin: Effect.succeed(transaction),
+    joins: () => false,
     outside: (context) => context,
     commit: (units) => at((now) => units.map((writes) => commit(state, now, writes))),
     ...consuming(state),
