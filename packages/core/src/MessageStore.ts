@@ -163,6 +163,8 @@ export interface Encoded {
    * unit begins at once.
    */
   readonly joining?: ((context: Context.Context<never>) => Joining) | undefined
+  /** Whether code in this context has a transaction open that a unit would join, rather than have one of its own. */
+  readonly joins: (context: Context.Context<never>) => boolean
 
   /** The context without what a unit added to it: SQL under it uses the pool and commits on its own. */
   readonly outside: (context: Context.Context<never>) => Context.Context<never>

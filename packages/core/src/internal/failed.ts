@@ -4,7 +4,8 @@ import { CurrentEnvelope, type Envelope } from "../Envelope.ts"
 import type { Entry } from "../HandlerRegistry.ts"
 import { MessagingError } from "../MessagingError.ts"
 import { UnitOfWork } from "../UnitOfWork.ts"
-import { type Bus, encode, enqueue, makeMetadata } from "./dispatch.ts"
+import { type Bus, makeMetadata } from "./dispatch.ts"
+import { encode, enqueue } from "./outgoing.ts"
 import type { Verdict } from "./source.ts"
 
 /**

@@ -2,6 +2,7 @@ import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as FiberRef from "effect/FiberRef"
 import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
@@ -223,7 +224,10 @@ const makeCodecs = (messages: ReadonlyArray<Message.AnyClass>, context: Context.
     })
   )
   return {
-    encode: (message: any) => Effect.provide(byTag.get(message._tag)!.encode(message), context),
+    encode: (message: any) => {
+      const encoded = byTag.get(message._tag)!.encode(message)
+      return Either.isEither(encoded) ? encoded : Effect.provide(encoded, context)
+    },
     decode: ({ headers, tag }: Metadata, payload: unknown) =>
       Effect.provide(byTag.get(tag)!.decode(payload, headers), context)
   }

@@ -18,6 +18,7 @@ export const make: Effect.Effect<Encoded> = Effect.sync(() => {
     isInfrastructure: () => false,
     begin: Effect.succeed(transaction),
     joining: (context) => ({ context, join: undefined }),
+    joins: () => false,
     outside: (context) => context,
     commit: (units) => at((now) => units.map((writes) => commit(state, now, writes))),
     ...consuming(state),

@@ -12,7 +12,7 @@ import type { Encoded } from "../MessageStore.ts"
 import { isMessagingError, type MessagingError } from "../MessagingError.ts"
 import { SagaStore } from "../SagaStore.ts"
 import { afterCommit, scope, UnitOfWork } from "../UnitOfWork.ts"
-import { encode, enqueue, handleNow, makeMetadata, retryInPlace } from "./dispatch.ts"
+import { handleNow, makeMetadata, retryInPlace } from "./dispatch.ts"
 import { CurrentEndpoint } from "./endpoint.ts"
 import { TypeId as HandlerTypeId, make as makeHandler } from "./handler.ts"
 import {
@@ -30,6 +30,7 @@ import {
   stepOf,
   stepsOf
 } from "./orchestratorState.ts"
+import { encode, enqueue } from "./outgoing.ts"
 
 /** @internal */
 export const TypeId = "~@holdfast/core/Orchestrator" as const
