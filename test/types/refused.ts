@@ -226,8 +226,11 @@ EventBus.publish(new Tick(), { headers: { messageVersion: "2" } })
 // @refused Type 'number' is not assignable to type 'string'
 shipOrder.pipe(Handler.deduplicate({ key: () => 1 }))
 
-// @refused Property 'key' is missing in type '{ window: "1 day"; }'
-shipOrder.pipe(Handler.deduplicate({ window: "1 day" }))
+// @refused "Pay replies, so a duplicate would have no answer: send it with an idempotencyKey"
+pay.pipe(Handler.deduplicate())
+
+// @refused Type '"Ignore"' is not assignable to type '"Answer" | "Reject" | undefined'
+CommandBus.send(new Pay({ orderId }), { idempotencyKey: { key: "1", onOtherPayload: "Ignore" } })
 
 // -----------------------------------------------------------------------------
 // layers of handlers

@@ -154,7 +154,10 @@ export interface Options {
   readonly errorChannel?: Channel.TagClass<any, string, any> | undefined
   readonly deadLetter?: DeadLetterOptions | undefined
   readonly deduplicate?:
-    | { readonly key: (message: any, envelope: Metadata) => string; readonly window: Duration.DurationInput }
+    | {
+        readonly key: ((message: any, envelope: Metadata) => string | undefined) | undefined
+        readonly window: Duration.DurationInput
+      }
     | undefined
   /** Messages only the runtime sends to the handler. */
   readonly internal?: ReadonlyArray<Message.AnyClass> | undefined

@@ -125,8 +125,8 @@ export class HandlerRegistry extends Context.Tag("@holdfast/core/HandlerRegistry
     readonly reserve: (concurrency: number) => number
     /** Runs effects of one key in this process one after the other, in the order in which they came. */
     readonly oneAtATime: <A, E, R>(key: string, effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-    /** Since when, by this process's clock, it has met messages that nobody here handles. */
-    readonly unknownSince: Map<string, number>
+    /** How often this process has given back messages that nobody here handles. */
+    readonly unknownMet: Map<string, number>
     /** @internal */
     readonly keys: KeyQueues
     /** @internal */
@@ -202,7 +202,7 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
       all: () => [...byName.values()],
       keys,
       oneAtATime: keys.oneAtATime,
-      unknownSince: new Map(),
+      unknownMet: new Map(),
       reserve: (concurrency) => (reserved += concurrency),
       interceptors: interceptors.make(),
       observe: observer.observe

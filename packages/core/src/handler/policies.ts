@@ -258,10 +258,39 @@ export const deadLetter: {
 } = dual(2, (self: Any, options: DeadLetterOptions) => internal.update(self, self.mode, { deadLetter: options }))
 
 /**
- * Handles messages of one key once: a second one within the window (7 days unless given) is acknowledged without
- * running the handler. The key is remembered in the handler's unit of work, so a failed try does not count, and of two
- * at once exactly one takes effect. A message that replies cannot be deduplicated here: send it with an
- * `idempotencyKey` instead, which also keeps the answer. An empty key fails the handler with `Rejected`.
+ * What tells that a message was handled before, and for how long that is remembered.
+ *
+ * @example
+ * ```ts
+ * import { Handler, Message } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * class Paid extends Message.Event<Paid>()("Paid", { payload: { paymentId: Schema.String } }) {}
+ *
+ * const byDelivery: Handler.DeduplicateOptions<typeof Paid> = {
+ *   key: (_, { headers }) => headers["webhook-id"],
+ *   window: "30 days"
+ * }
+ * ```
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DeduplicateOptions<M extends Message.AnyClass> {
+  /** What a message is about: from its payload, its headers or both. The message's id when left out. */
+  readonly key?: ((message: M["Type"], envelope: Metadata) => string | undefined) | undefined
+  /** 7 days when left out. */
+  readonly window?: Duration.DurationInput | undefined
+}
+
+/**
+ * Handles messages of one key once, or each message once by its id when no key is given: a second one within the window
+ * (7 days unless given) is acknowledged without running the handler. The key is remembered in the handler's unit of
+ * work, so a failed try does not count, and of two at once exactly one takes effect. Keys are of this handler alone.
+ *
+ * A message that replies cannot be deduplicated here: send it with an `idempotencyKey` instead, which also keeps the
+ * answer. A key that is empty, `undefined` or longer than 255 characters fails the handler with `Rejected`. The timeouts
+ * of a saga are not deduplicated.
  *
  * @example
  * ```ts
@@ -279,37 +308,26 @@ export const deadLetter: {
  * @category combinators
  */
 export const deduplicate: {
-  /**
-   * @since 0.1.0
-   * @category combinators
-   */
-  <M extends Message.AnyClass>(options: {
-    readonly key: (message: M["Type"], envelope: Metadata) => string
-    readonly window?: Duration.DurationInput | undefined
-  }): <E, R, M0 extends Mode>(
-    self: Handler<M, E, R, M0> & Silent<M>
-  ) => Handler<M, E | MessagingError, R | Deduplication, M0>
+  // last what most use: the compiler explains the last
   /**
    * @since 0.1.0
    * @category combinators
    */
   <M extends Message.AnyClass, E, R, M0 extends Mode>(
     self: Handler<M, E, R, M0> & Silent<M>,
-    options: {
-      readonly key: (message: M["Type"], envelope: Metadata) => string
-      readonly window?: Duration.DurationInput | undefined
-    }
+    options?: DeduplicateOptions<M>
   ): Handler<M, E | MessagingError, R | Deduplication, M0>
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <M extends Message.AnyClass>(
+    options?: DeduplicateOptions<M>
+  ): <E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Silent<M>
+  ) => Handler<M, E | MessagingError, R | Deduplication, M0>
 } = dual(
-  2,
-  (
-    self: Any,
-    options: {
-      readonly key: (message: any, envelope: Metadata) => string
-      readonly window?: Duration.DurationInput | undefined
-    }
-  ) =>
-    internal.update(self, self.mode, {
-      deduplicate: { key: options.key, window: options.window ?? Duration.days(7) }
-    })
+  ([self]) => typeof self === "object" && internal.TypeId in self,
+  (self: Any, { key, window }: DeduplicateOptions<any> = {}) =>
+    internal.update(self, self.mode, { deduplicate: { key, window: window ?? Duration.days(7) } })
 )

@@ -26,6 +26,7 @@ import { CurrentEndpoint } from "./endpoint.ts"
 import { problemOf } from "./handlerInput.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
+import * as Keys from "./keys.ts"
 import { messagesIn } from "./output.ts"
 import type { Standing } from "./standing.ts"
 import { twoOfOneTag } from "./wire.ts"
@@ -329,19 +330,24 @@ const deduplicated = (
   effect: Effect.Effect<any, any, any>
 ) => {
   const options = handler.options.deduplicate
-  if (options === undefined) return effect
-  const own = options.key(message, envelope)
-  const key = `${handler.name}:${own}`
-  const detail = `${envelope.tag} was handled already under the key "${key}"`
+  // what only the runtime sends has no key, and comes once: the timeouts of a saga
+  if (options === undefined || handler.options.internal?.some(({ _tag }) => _tag === envelope.tag)) return effect
+  const own = options.key === undefined ? undefined : (options.key(message, envelope) ?? "")
+  const known = own === undefined ? `id "${envelope.id}"` : `key "${own}"`
+  const detail = `${envelope.tag} was handled already by "${handler.name}" under the ${known}`
   const duplicate = Effect.zipRight(
     afterCommit(Effect.sync(() => observe?.({ _tag: "Ignored", message, envelope, detail }))),
     Effect.logInfo(detail)
   )
-  const empty = `the key of ${envelope.tag} for Handler.deduplicate of "${handler.name}" is empty: give each its own`
   return Effect.zipRight(
-    Input.reject(own === "" ? empty : undefined),
+    Input.reject(Input.key(`the key of ${envelope.tag} for Handler.deduplicate of "${handler.name}"`, own)),
     Effect.flatMap(Deduplication, (deduplication) =>
-      deduplication.once(key, Duration.toMillis(options.window), effect, duplicate)
+      deduplication.once(
+        own === undefined ? Keys.ofMessage(handler.name, envelope.id) : Keys.ofBusiness(handler.name, own),
+        Duration.toMillis(options.window),
+        effect,
+        duplicate
+      )
     )
   )
 }

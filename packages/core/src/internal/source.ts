@@ -6,6 +6,7 @@ import type { Envelope, Failure } from "../Envelope.ts"
 import type { Deduplicate, Delivery, Encoded, ParkReason, Write } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
 import { AlreadyHandled } from "./dispatch.ts"
+import * as Keys from "./keys.ts"
 
 /** @internal */
 export interface Verdict {
@@ -198,10 +199,8 @@ const direct = (channel: Direct, options: { readonly leaseMillis: number }): Sou
 
 const remember = (channel: string, envelope: Envelope): Deduplicate => ({
   _tag: "Deduplicate",
-  key: inboxKey(channel, envelope),
+  key: Keys.ofDelivery(channel, envelope.endpoint, envelope.id),
   windowMillis: inboxWindowMillis
 })
 
 const inboxWindowMillis = 7 * 24 * 60 * 60 * 1000
-
-const inboxKey = (channel: string, envelope: Envelope): string => `inbox:${channel}:${envelope.endpoint}:${envelope.id}`
