@@ -8,7 +8,7 @@ import type { Channel, Policy } from "../Channel.ts"
 import type { HandlerRegistry } from "../HandlerRegistry.ts"
 import type { Delivery, Encoded } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
-import { type Consuming, deliver, noteClaim } from "./deliver.ts"
+import { type Consuming, deliver, noteClaim, type Outcome } from "./deliver.ts"
 import * as Source from "./source.ts"
 
 /** @internal */
@@ -48,6 +48,9 @@ export const make = (
   }
 }
 
+/** How a message ends that was not settled: it comes again as it was. */
+const untouched: ReadonlySet<Outcome> = new Set<Outcome>(["Released", "Lost", "Stopped"])
+
 /** Renews the leases of what is in flight until the scope closes; then drains. @internal */
 export const open = (
   parts: Parts,
@@ -67,7 +70,7 @@ export const start = (parts: Parts, delivery: Delivery): Effect.Effect<Fiber.Run
     fiber.addObserver((exit) => {
       parts.inFlight.delete(delivery)
       parts.lost.delete(delivery)
-      if (Exit.isSuccess(exit) && exit.value !== "Released" && exit.value !== "Lost") parts.state.handled++
+      if (Exit.isSuccess(exit) && !untouched.has(exit.value)) parts.state.handled++
       parts.state.slotFreed()
     })
     return fiber

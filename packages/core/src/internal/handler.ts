@@ -25,6 +25,7 @@ import { problemOf } from "./handlerInput.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
 import { messagesIn } from "./output.ts"
+import { inPlace } from "./retrying.ts"
 import { twoOfOneTag } from "./wire.ts"
 
 /** @internal */
@@ -178,7 +179,7 @@ const makeEntry = (handler: Any, surroundings: Surroundings, local: boolean): En
     messages: handler.messages,
     internal: handler.options.internal ?? [],
     route,
-    retry: handler.options.retryInPlace,
+    retry: inPlace(handler.options.retryInPlace, handler.options.retryTagsInPlace),
     handle: ofItsClass(handler, makeHandle(handler, route, surroundings)),
     serialize: handler.options.serialize,
     encode: codecs.encode,
@@ -200,9 +201,14 @@ const makeRoute = (handler: Any, context: Context.Context<never>): Route | undef
     orderingKey: orderedBy,
     timeToLive: timeToLive === undefined ? undefined : Duration.toMillis(timeToLive),
     retry: retryDurably ?? policy.retry,
+    retryTags: handler.options.retryTagsDurably,
     deadLetter: {
       ...policy.deadLetter,
       onGivenUp: deadLetter?.onGivenUp ?? policy.deadLetter.onGivenUp,
+      resendAfter:
+        deadLetter?.resendAfter === undefined
+          ? policy.deadLetter.resendAfter
+          : Duration.toMillis(deadLetter.resendAfter),
       afterCrashes: deadLetter?.afterCrashes ?? policy.deadLetter.afterCrashes
     },
     errorChannel: errorChannel?.channelName ?? policy.errorChannel
