@@ -196,10 +196,10 @@ export const layer: Layer.Layer<DeadLetter, never, MessageStore> = Layer.effect(
   DeadLetter,
   Effect.map(MessageStore, (store) => {
     const limited = <A>(filter: DeadLetterFilter | undefined, answer: Effect.Effect<A, MessagingError>) =>
-      Effect.zipRight(Input.reject(Input.wholeNumber("the limit", filter?.limit, 1)), answer)
+      Effect.zipRight(Input.reject(Input.wholeNumber("the limit", filter?.limit, 1), timesOf(filter)), answer)
     return DeadLetter.of({
       list: (filter = {}) => limited(filter, store.deadLetters(filter)),
-      count: (filter) => store.countDeadLetters(filter ?? {}),
+      count: (filter = {}) => limited(filter, store.countDeadLetters(filter)),
       groups: (filter = {}) => limited(filter, store.deadLetterGroups(filter)),
       search: ({ after, ...filter } = {}) =>
         limited(filter, store.searchDeadLetters(filter, after)) as Effect.Effect<Page, MessagingError>,
@@ -307,6 +307,7 @@ const replayAll = (
 ): Effect.Effect<Replay, MessagingError> =>
   Effect.zipRight(
     Input.reject(
+      timesOf(filter),
       Input.wholeNumber("canary", canary, 0),
       Input.wholeNumber("the limit of the rate", rate?.limit, 1),
       Input.duration("the interval of the rate", rate?.interval, { least: "1 millis", most: "365 days" })
@@ -320,6 +321,11 @@ const replayAll = (
       })
     })
   )
+
+const timesOf = (filter: DeadLetterFilter | undefined): Input.Problem => {
+  const wrong = [filter?.since, filter?.until].find((time) => time !== undefined && Number.isNaN(time))
+  return wrong === undefined ? undefined : `a time of the filter is ${wrong}: give milliseconds since 1970`
+}
 
 const isKeys = (which: Selection): which is ReadonlyArray<string> => Array.isArray(which)
 

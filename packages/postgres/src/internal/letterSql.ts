@@ -1,6 +1,6 @@
 import type { DeadLetterFilter, DeadLetterRow } from "@holdfast/core/MessageStore"
 import type { Row } from "./pgQuery.ts"
-import { isKey, millis, number, orderingKeyOf, text } from "./rows.ts"
+import { isKey, millis, number, orderingKeyOf, storable, text } from "./rows.ts"
 
 /**
  * What a filter asks for, as SQL: only what it names, so that each combination has a plan of its own, under a name of
@@ -26,9 +26,13 @@ export const conditionsOf = (filter: DeadLetterFilter, first = 1): Conditions =>
     const value = filter[name]
     if (value === undefined) return
     code += 2 ** bit
-    parts.push(condition(parameter(Array.isArray(value) ? value.filter(isKey) : value)))
+    parts.push(
+      condition(
+        parameter(typeof value === "string" ? storable(value) : Array.isArray(value) ? value.filter(isKey) : value)
+      )
+    )
   })
-  const hit = filter.text === undefined ? "true" : contains(parameter(filter.text))
+  const hit = filter.text === undefined ? "true" : contains(parameter(storable(filter.text)))
   return {
     code: `${filter.archived ? "a" : "d"}${code.toString(36)}${filter.text === undefined ? "" : "t"}`,
     sql: parts.length === 0 ? "true" : parts.join(" and "),
