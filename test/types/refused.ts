@@ -208,7 +208,7 @@ sendConfirmation.pipe(Handler.retry({} as Schedule.Schedule<number, unknown, Ord
 // @refused Type 'Orders' is not assignable to type 'never'
 Handler.retry(sendConfirmation, {} as Schedule.Schedule<number, unknown, Orders>)
 
-// @refused Argument of type 'number' is not assignable to parameter of type 'Schedule<unknown, MailError, never>'
+// @refused Argument of type 'number' is not assignable to parameter of type 'RetryOptions<MailError> | Schedule<unknown, MailError, never>'
 sendConfirmation.pipe(Handler.retry(3))
 
 // @refused "Pay replies, so a duplicate would have no answer: send it with an idempotencyKey"

@@ -10,6 +10,7 @@ import { deadLetters } from "./deadLetters.ts"
 import type { Features } from "./fixtures.ts"
 import { keys } from "./keys.ts"
 import { leases } from "./leases.ts"
+import { letters } from "./letters.ts"
 import { ordering } from "./ordering.ts"
 import { pausing } from "./pausing.ts"
 import { refusals } from "./refusals.ts"
@@ -35,6 +36,7 @@ export const suite = <E>(
     keys(it)
     subscriptions(it)
     deadLetters(it)
+    letters(it)
     waking(it)
     ordering(it)
     pausing(it)

@@ -5,19 +5,21 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { Policy } from "../Channel.ts"
-import type { Envelope, Failure } from "../Envelope.ts"
+import type { Envelope } from "../Envelope.ts"
 import type { Entry, HandlerRegistry } from "../HandlerRegistry.ts"
 import type * as Message from "../Message.ts"
 import type { Delivery, Due, Encoded } from "../MessageStore.ts"
 import { FailureClassifier, isMessagingError, type MessagingError, some } from "../MessagingError.ts"
-import * as RetryPolicy from "../RetryPolicy.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
+import { outageBackoff } from "./backoff.ts"
 import { versionOf } from "./decode.ts"
 import { AlreadyHandled, orderingKeyOf, retryInPlace, withOrderingKey } from "./dispatch.ts"
 import { render, verdict } from "./failure.ts"
+import { withFailure } from "./failures.ts"
 import { giveUp, isIncurable, policyOf } from "./giveUp.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
+import { nextAttempt } from "./retrying.ts"
 import { commitOne, onceOnly, type Source } from "./source.ts"
 import * as Span from "./span.ts"
 import { unknown, unknownEndpoint, unknownVersion } from "./unknown.ts"
@@ -41,7 +43,16 @@ export interface Consuming {
 }
 
 /** How the message ended, for this time. @internal */
-export type Outcome = "Handled" | "Retried" | "Parked" | "Discarded" | "Expired" | "Released" | "Lost"
+export type Outcome =
+  | "Handled"
+  | "Retried"
+  | "Parked"
+  | "Discarded"
+  | "Resent"
+  | "Stopped"
+  | "Expired"
+  | "Released"
+  | "Lost"
 
 /** Handles one claimed message and settles it. Never fails: what cannot be settled comes back when its lease ends. @internal */
 export const deliver = (
@@ -254,13 +265,11 @@ const settle = (
     some(exit.cause, (value) => isInfrastructure(store, classifier, value))
       ? Effect.zipRight(
           Effect.logWarning("The infrastructure failed, not the handler: the message is given back", exit.cause),
-          release(source, delivery, infrastructureBackoffMillis)
+          Effect.flatMap(outageBackoff(registry, envelope), (millis) => release(source, delivery, millis))
         )
       : failed(consuming, entry, delivery, exit.cause)
   )
 }
-
-const infrastructureBackoffMillis = 1_000
 
 const isInfrastructure = (
   store: Encoded,
@@ -273,12 +282,12 @@ const failed = (consuming: Consuming, entry: Entry, delivery: Delivery, cause: C
   Effect.gen(function* () {
     const { envelope } = delivery
     const at = yield* storeNow(consuming, delivery)
-    const failures: ReadonlyArray<Failure> = [...envelope.failures, { at, error: render(cause) }]
+    const failures = withFailure(envelope.failures, at, cause)
     const error = Cause.failureOption(cause)
     if (Option.isNone(error))
       return yield* giveUp(consuming, delivery, verdict("Defect", envelope.endpoint, cause), failures)
-    const schedule = isIncurable(error.value) ? undefined : entry.route?.retry
-    const next = schedule === undefined ? Option.none() : yield* RetryPolicy.next(schedule, failures, error.value)
+    const retries = isIncurable(error.value) ? undefined : entry.route
+    const next = yield* nextAttempt(retries, failures, error.value)
     if (Option.isNone(next)) {
       return yield* giveUp(consuming, delivery, verdict("Exhausted", envelope.endpoint, cause), failures)
     }

@@ -28,6 +28,7 @@ import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
 import * as Keys from "./keys.ts"
 import { messagesIn } from "./output.ts"
+import { inPlace } from "./retrying.ts"
 import type { Standing } from "./standing.ts"
 import { twoOfOneTag } from "./wire.ts"
 
@@ -185,7 +186,7 @@ const makeEntry = (handler: Any, surroundings: Surroundings, local: boolean): En
     messages: handler.messages,
     internal: handler.options.internal ?? [],
     route,
-    retry: handler.options.retryInPlace,
+    retry: inPlace(handler.options.retryInPlace, handler.options.retryTagsInPlace),
     handle: ofItsClass(handler, makeHandle(handler, route, surroundings)),
     serialize: handler.options.serialize,
     encode: codecs.encode,
@@ -208,9 +209,14 @@ const makeRoute = (handler: Any, context: Context.Context<never>): Route | undef
     orderingKey: orderedBy,
     timeToLive: timeToLive === undefined ? undefined : Duration.toMillis(timeToLive),
     retry: retryDurably ?? policy.retry,
+    retryTags: handler.options.retryTagsDurably,
     deadLetter: {
       ...policy.deadLetter,
       onGivenUp: deadLetter?.onGivenUp ?? policy.deadLetter.onGivenUp,
+      resendAfter:
+        deadLetter?.resendAfter === undefined
+          ? policy.deadLetter.resendAfter
+          : Duration.toMillis(deadLetter.resendAfter),
       afterCrashes: deadLetter?.afterCrashes ?? policy.deadLetter.afterCrashes
     },
     errorChannel: errorChannel?.channelName ?? policy.errorChannel

@@ -1,5 +1,5 @@
-import type { Envelope, Failure } from "../Envelope.ts"
-import type { Delivery, Due, Lease, Timer } from "../MessageStore.ts"
+import { type Envelope, type Failure, failureCount } from "../Envelope.ts"
+import type { Delivery, Due, Lease, Pause, Timer } from "../MessageStore.ts"
 import { Heap } from "./memoryHeap.ts"
 import { Sequences } from "./memoryOrder.ts"
 import { type Journal, Table, Waiters } from "./memoryTable.ts"
@@ -67,11 +67,10 @@ export class Messages {
     return this.rows.values()
   }
 
-  paused(): ReadonlyArray<string> {
-    return Array.from(this.channels.entries())
-      .filter(([, channel]) => channel.paused)
-      .map(([name]) => name)
-      .sort()
+  pauses(): ReadonlyArray<Pause> {
+    return Array.from(this.channels.values())
+      .flatMap(({ paused }) => (paused === undefined ? [] : [paused]))
+      .sort((self, that) => (self.channel < that.channel ? -1 : 1))
   }
 
   add(
@@ -136,7 +135,7 @@ export class Messages {
   claim(now: number, options: Claiming): ReadonlyArray<Delivery> {
     const { leaseMillis, limit } = options
     const channel = this.channel(options.channel)
-    if (channel.paused) return []
+    if (channel.paused !== undefined) return []
     this.takeBackExpired(now, channel)
     this.moveDue(now, channel)
     const deliveries: Array<Delivery> = []
@@ -233,7 +232,7 @@ export class Messages {
  */
 export const envelopeOf = (row: Row): Envelope => ({
   ...row.envelope,
-  attempt: row.envelope.failures.length + row.crashes + 1
+  attempt: failureCount(row.envelope.failures) + row.crashes + 1
 })
 
 /**
@@ -270,7 +269,7 @@ class Channel {
     this.waiters.wake()
   })
   readonly waiters = new Waiters()
-  paused = false
+  paused: Pause | undefined
 
   enter(row: Row): void {
     if (row.state === "Scheduled") this.scheduled.add(row)
@@ -297,7 +296,7 @@ class Channel {
 
   /** When there is something to claim, as far as is known now. */
   claimableAt(): number {
-    if (this.paused) return Number.POSITIVE_INFINITY
+    if (this.paused !== undefined) return Number.POSITIVE_INFINITY
     if (this.ready.size > 0) return Number.NEGATIVE_INFINITY
     return Math.min(
       this.scheduled.peek()?.availableAt ?? Number.POSITIVE_INFINITY,

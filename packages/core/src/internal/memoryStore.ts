@@ -5,6 +5,7 @@ import type { Encoded, Filter, Scheduled, Subscription, Transaction, Transaction
 import { matches } from "./memoryDeadLetters.ts"
 import { envelopeOf, waits } from "./memoryMessages.ts"
 import { refuseDue, refuseTexts } from "./memoryRefusals.ts"
+import { replaying } from "./memoryReplays.ts"
 import { commit, keyLost, State, sagaKey } from "./memoryWrites.ts"
 
 /** @internal */
@@ -25,7 +26,8 @@ export const make: Effect.Effect<Encoded> = Effect.sync(() => {
     ...consumers(state),
     ...subscribing(state),
     ...keys(state),
-    ...views(state)
+    ...views(state),
+    ...replaying(state)
   }
 })
 
@@ -97,18 +99,19 @@ const consuming = ({
 const consumers = ({
   heartbeats,
   messages
-}: State): Pick<Encoded, "pause" | "resume" | "paused" | "heartbeat" | "consumed"> => ({
-  pause: (channel) =>
-    Effect.sync(() => {
-      messages.channel(channel).paused = true
+}: State): Pick<Encoded, "pause" | "resume" | "paused" | "pauses" | "heartbeat" | "consumed"> => ({
+  pause: (name, reason) =>
+    at((now) => {
+      messages.channel(name).paused ??= { channel: name, pausedAt: now, reason }
     }),
   resume: (name) =>
     Effect.sync(() => {
       const channel = messages.channel(name)
-      channel.paused = false
+      channel.paused = undefined
       channel.waiters.wake()
     }),
-  paused: Effect.sync(() => messages.paused()),
+  paused: Effect.sync(() => messages.pauses().map(({ channel }) => channel)),
+  pauses: Effect.sync(() => messages.pauses()),
   heartbeat: (channel) => at((now) => void heartbeats.set(channel, now)),
   consumed: (withinMillis) =>
     at((now) =>
@@ -145,19 +148,7 @@ const keys = ({
   releaseKey: (key, token) => at((now) => keys.release(now, key, token))
 })
 
-const views = (
-  state: State
-): Pick<
-  Encoded,
-  | "loadSaga"
-  | "scheduled"
-  | "reschedule"
-  | "cancelScheduled"
-  | "deadLetters"
-  | "countDeadLetters"
-  | "replay"
-  | "deleteDeadLetters"
-> => ({
+const views = (state: State): Pick<Encoded, "loadSaga" | "scheduled" | "reschedule" | "cancelScheduled"> => ({
   loadSaga: (saga, id) => Effect.sync(() => Option.fromNullable(state.sagas.get(sagaKey(saga, id)))),
   scheduled: (filter) => at((now) => scheduled(state, now, filter)),
   reschedule: (key, due) =>
@@ -173,11 +164,7 @@ const views = (
       const row = state.messages.scheduled(now, key)
       if (row !== undefined) state.messages.remove(row)
       return row !== undefined
-    }),
-  deadLetters: (filter) => Effect.sync(() => state.deadLetters.matching(filter).slice(0, filter.limit ?? 100)),
-  countDeadLetters: (filter) => Effect.sync(() => state.deadLetters.matching(filter).length),
-  replay: (keys) => at((now) => state.deadLetters.replay(now, keys)),
-  deleteDeadLetters: (keys) => Effect.sync(() => state.deadLetters.delete(keys))
+    })
 })
 
 const scheduled = (state: State, now: number, filter: Filter): ReadonlyArray<Scheduled> =>
