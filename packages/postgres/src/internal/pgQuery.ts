@@ -19,6 +19,8 @@ export type Row = Readonly<Record<string, string | null>>
 export interface Statement {
   readonly name: string | undefined
   readonly text: string
+  /** Rows as arrays instead, for those who read many. */
+  readonly rowMode?: "array" | undefined
 }
 
 /** @internal */
@@ -44,7 +46,7 @@ export const query = (
 /** @internal */
 export const send = (
   pg: Pg.ClientBase,
-  { name, text }: Statement,
+  { name, rowMode, text }: Statement,
   values: ReadonlyArray<unknown>,
   timeoutMillis: number,
   done: (error: SqlError | undefined, result: Result) => void
@@ -52,6 +54,7 @@ export const send = (
   const config: Pg.QueryConfig & { readonly query_timeout: number } = {
     ...(name === undefined ? undefined : { name }),
     text,
+    ...(rowMode === undefined ? undefined : { rowMode }),
     ...(values.length === 0 ? undefined : { values: values as Array<unknown> }),
     types: { getTypeParser: () => keep },
     query_timeout: timeoutMillis

@@ -10,6 +10,7 @@ import type {
   Send,
   Write
 } from "@holdfast/core/MessageStore"
+import { idOf } from "./leaseKey.ts"
 
 /**
  * The writes of some units, by what they do, in the order of their keys so that two transactions meet them in the same
@@ -109,7 +110,7 @@ const sorted = <A>(writes: ReadonlyArray<A>, key: (write: A) => string): Readonl
   writes.toSorted((self, that) => (key(self) < key(that) ? -1 : key(self) > key(that) ? 1 : 0))
 
 const byLease = <A extends { readonly lease: Lease }>(writes: ReadonlyArray<A>): ReadonlyArray<A> =>
-  writes.toSorted((self, that) => Number(self.lease.key) - Number(that.lease.key))
+  writes.toSorted((self, that) => Number(idOf(self.lease)) - Number(idOf(that.lease)))
 
 /** Arming and disarming happen in their order: what was armed and then disarmed is not sent at all. */
 const lastOfTimers = (
