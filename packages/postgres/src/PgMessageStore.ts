@@ -21,6 +21,7 @@ import * as Consumers from "./internal/consumers.ts"
 import * as Database from "./internal/database.ts"
 import { isInfrastructure, toMessagingError } from "./internal/errors.ts"
 import { commitUnits } from "./internal/group.ts"
+import { Held } from "./internal/held.ts"
 import { janitor } from "./internal/janitor.ts"
 import * as Keys from "./internal/keys.ts"
 import * as Letters from "./internal/letters.ts"
@@ -123,16 +124,22 @@ export const make = (
       Migrate.toPgMessagingError
     )
     yield* janitor(database)
+    const held = new Held()
+    const commit = yield* makeCommitter((units, patience) => commitUnits(database, signals.put, units, patience))
     const store: Encoded = {
       kind: "postgres",
       handlerConnections: client.config.maxConnections ?? 10,
       isInfrastructure,
-      begin: transactions.begin(signals.put),
+      begin: Effect.map(transactions.begin(signals.put), (transaction) => ({
+        ...transaction,
+        commit: (writes, beforeCommit) =>
+          Effect.map(transaction.commit(writes, beforeCommit), () => held.committed(writes))
+      })),
       joins: transactions.joins,
       outside: Transaction.outside,
-      commit: yield* makeCommitter((units, patience) => commitUnits(database, signals.put, units, patience)),
+      commit: (units) => Effect.tap(commit(units), (outcomes) => held.ended(units, outcomes)),
       ...clock(database, options.testing ?? false),
-      ...consuming(database, signals),
+      ...consuming(database, held, signals),
       ...consumers(database, signals),
       ...keys(database, signals.hub),
       ...views(database, signals),
@@ -206,20 +213,21 @@ const notForTests = new MessagingError({
 
 const consuming = (
   database: Database.Database,
+  held: Held,
   { hub, put }: Signals
 ): Pick<Encoded, "claim" | "started" | "renew" | "release" | "wake" | "depth"> => ({
-  claim: (options) => mapped(Claim.claim(database, options)),
+  claim: (options) => mapped(Claim.claim(database, held, options)),
   started: (leases) => (leases.length === 0 ? Effect.void : mapped(Claim.started(database, leases))),
   renew: (leases, leaseMillis) =>
-    leases.length === 0 ? Effect.succeed([]) : mapped(Claim.renew(database, leases, leaseMillis)),
+    leases.length === 0 ? Effect.succeed([]) : mapped(Claim.renew(database, held, leases, leaseMillis)),
   release: (leases, afterMillis) =>
     leases.length === 0
       ? Effect.void
       : Effect.zipRight(
-          mapped(Claim.release(database, leases, afterMillis)),
+          mapped(Claim.release(database, held, leases, afterMillis)),
           put(new Set(leases.map(({ channel }) => channel)))
         ),
-  wake: (channel, atMost) => Wake.wake(database, hub, channel, atMost),
+  wake: (channel, atMost) => Wake.wake(database, hub, held.marks(channel), channel, atMost),
   depth: (channel) => mapped(Views.depth(database, channel))
 })
 

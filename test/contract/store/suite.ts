@@ -6,6 +6,7 @@ import type { MessageStore } from "@holdfast/core"
 import type { Layer } from "effect"
 import { claiming } from "./claiming.ts"
 import { committing } from "./committing.ts"
+import { crashes } from "./crashes.ts"
 import { deadLetters } from "./deadLetters.ts"
 import type { Features } from "./fixtures.ts"
 import { keys } from "./keys.ts"
@@ -28,6 +29,7 @@ export const suite = <E>(
   within(layer(), { timeout: "1 minute" })(`MessageStore, ${name}`, (it) => {
     claiming(it, features)
     leases(it)
+    crashes(it)
     scheduling(it, features)
     timers(it)
     committing(it, features)

@@ -38,6 +38,9 @@ export const make: Effect.Effect<Encoded> = Effect.sync(() => {
 /** What is done in one go, at one time, cannot be seen half done. */
 const at: <A>(f: (now: number) => A) => Effect.Effect<A> = (f) => Effect.map(Clock.currentTimeMillis, f)
 
+/** How often a channel is looked at while some of its messages are given out apart. */
+const oftenMillis = 50
+
 const scope: TransactionScope = {
   provide: (context) => context,
   provideQuery: (context) => context,
@@ -84,7 +87,10 @@ const consuming = ({
     const wakeBy = (deadline: number): Effect.Effect<void> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
         const next = Math.min(deadline, channel.claimableAt())
-        return next <= now ? Effect.void : Effect.zipRight(channel.waiters.wait(next - now), wakeBy(deadline))
+        if (next <= now) return Effect.void
+        // who may claim what then depends on who asks
+        if (channel.suspected > 0) return channel.waiters.wait(Math.min(next - now, oftenMillis))
+        return Effect.zipRight(channel.waiters.wait(next - now), wakeBy(deadline))
       })
     return Effect.flatMap(Clock.currentTimeMillis, (now) => wakeBy(now + atMost))
   },

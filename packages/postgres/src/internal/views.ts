@@ -111,7 +111,8 @@ export const depth = (
       named(
         database,
         "depth",
-        `select (select count(*) from ${database.at}message where channel = $1::text) as present,
+        `select (select count(*) from ${database.at}message where channel = $1::text)
+             + (select count(*) from ${database.at}queue where channel = $1::text) as present,
            (select count(*) from ${database.at}message where channel = $1::text and ${waitsInPlace(database)}) as waiting,
            (select count(*) from ${database.at}scheduled where channel = $1::text) as scheduled`
       ),
