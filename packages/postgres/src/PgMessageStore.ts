@@ -126,6 +126,7 @@ export const make = (
       handlerConnections: client.config.maxConnections ?? 10,
       isInfrastructure,
       begin: transactions.begin(signals.put),
+      joining: transactions.joining,
       outside: Transaction.outside,
       commit: yield* makeCommitter((units, patience) => commitUnits(database, signals.put, units, patience)),
       ...clock(database, options.testing ?? false),

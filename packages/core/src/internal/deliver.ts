@@ -80,6 +80,11 @@ export const giveBack = (
     Effect.annotateLogs({ channel: source.channel })
   )
 
+/** What nobody here knew for a while, somebody does now. @internal */
+export const knownNow = ({ registry }: Consuming, envelope: Envelope): void => {
+  if (registry.unknownSince.size > 0) registry.unknownSince.delete(copyOf(envelope))
+}
+
 /** Whether there is nothing to do with the message but to handle it. @internal */
 export const isPlain = (consuming: Consuming, entry: Entry, { version }: Message.AnyClass, delivery: Delivery) => {
   const { envelope } = delivery
@@ -134,7 +139,7 @@ const deliverWith = (
     if (versionOf(envelope.headers) > known.version) {
       return yield* unknown(consuming, delivery, unknownVersion(known.version))
     }
-    consuming.registry.unknownSince.delete(copyOf(envelope))
+    knownNow(consuming, envelope)
     const prepared = yield* Effect.exit(prepare(entry, delivery))
     if (Exit.isFailure(prepared)) {
       const reason = Option.isSome(Cause.failureOption(prepared.cause)) ? "Undecodable" : "Defect"
