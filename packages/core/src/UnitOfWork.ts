@@ -336,7 +336,11 @@ class Frame implements Scope {
 
   /** The unit's, opened when it is first asked for. */
   get transaction(): MessageStore.Transaction {
-    if (this.opened === undefined) this.opened = this.parent?.transaction ?? Effect.runSync(this.store.begin)
+    if (this.opened === undefined) {
+      this.opened = this.parent?.transaction ?? Effect.runSync(this.store.begin)
+      // who comes after the unit has ended finds a transaction that has ended too
+      if (!this.open) Effect.runSync(this.opened.finish)
+    }
     return this.opened
   }
 

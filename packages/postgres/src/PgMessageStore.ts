@@ -136,6 +136,7 @@ export const make = (
           Effect.map(transaction.commit(writes, beforeCommit), () => held.committed(writes))
       })),
       joins: transactions.joins,
+      joining: transactions.joining,
       outside: Transaction.outside,
       commit: (units) => Effect.tap(commit(units), (outcomes) => held.ended(units, outcomes)),
       ...clock(database, options.testing ?? false),

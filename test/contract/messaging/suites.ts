@@ -23,6 +23,7 @@ import { orchestrators } from "./orchestrators.ts"
 import { ordering } from "./ordering.ts"
 import { pausing } from "./pausing.ts"
 import { policies } from "./policies.ts"
+import { prefetch, together } from "./prefetch.ts"
 import { queries } from "./queries.ts"
 import { registration } from "./registration.ts"
 import { conflicts, retriesInPlace } from "./retries.ts"
@@ -76,6 +77,8 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("timeouts", () => timeouts(backend))
   describe("orchestrators", () => orchestrators(backend))
   describe("consumers", () => consumers(backend))
+  describe("a consumer of quick handlers", () => prefetch(backend))
+  describe("a consumer commits together", () => together(backend))
   describe("consumers with a schedule", () => schedules(backend))
   describe("a consumer stops after", () => stopConditions(backend))
   describe("a pause", () => pausing(backend))

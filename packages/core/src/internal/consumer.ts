@@ -130,6 +130,7 @@ export const putBack = (
   Effect.suspend(() => {
     const hands = parts.slots.withdraw(select)
     if (hands.length === 0) return Effect.void
+    parts.slots.pace.forget()
     for (const hand of hands) Handling.leave(parts, hand)
     return Effect.map(
       giveBack(
@@ -181,7 +182,7 @@ const drainOne = (parts: Parts): Effect.Effect<boolean, MessagingError> =>
 const renewForever = (parts: Parts, leaseMillis: number): Effect.Effect<never> =>
   Effect.flatMap(Clock.currentTimeMillis, (started) => {
     let renewedAt = started
-    let newest = -1
+    let newest = 0
     const renew = Effect.gen(function* () {
       yield* Effect.sleep(Math.floor(leaseMillis / 3))
       const deliveries = [...parts.slots.hands.keys()]
@@ -196,8 +197,8 @@ const renewForever = (parts: Parts, leaseMillis: number): Effect.Effect<never> =
       for (const delivery of gone) abandon(parts, delivery)
       // handlers are slower than they were: others may have what waits here since the last time
       const waiting = newest
-      newest = Math.max(-1, ...Array.from(parts.slots.hands.values(), ({ place }) => place))
-      yield* putBack(parts, ({ place, stage }) => stage === "Ready" && place <= waiting)
+      newest = parts.slots.newest
+      yield* putBack(parts, ({ place, stage }) => stage === "Ready" && place < waiting)
     })
     return Effect.forever(renew)
   })
