@@ -392,7 +392,7 @@ const commit = (
   if (overwritten !== undefined)
     return Effect.zipRight(transaction.rollback, Effect.fail(new CommitConflict(overwritten)))
   const writes = collapse([...frame.writes, ...settle])
-  const sent = sendDirect(frame.direct)
+  const sent = frame.direct.length === 0 ? Effect.void : sendDirect(frame.direct)
   const written = begun ? transaction.commit(writes, sent) : Effect.zipRight(sent, commitAlone(store, writes))
   return Effect.mapError(written, (error) => (error.reason === "Conflict" ? new CommitConflict(error) : error))
 }
