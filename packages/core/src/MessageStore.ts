@@ -94,7 +94,10 @@ export interface Transaction {
   readonly reads?: Pick<Encoded, "loadSaga" | "remembered"> | undefined
   /** Waits for the statement under way and refuses later ones. Answers whether there is SQL to commit. */
   readonly finish: Effect.Effect<boolean>
-  /** Adds the writes, runs `beforeCommit`, and commits; on failure rolls back. Only if `finish` answered true. */
+  /**
+   * Adds the writes, runs `beforeCommit`, and commits; on failure rolls back. Only if `finish` answered true. When
+   * `beforeCommit` is `Effect.void`, nothing comes between the two.
+   */
   readonly commit: (
     writes: ReadonlyArray<Write>,
     beforeCommit: Effect.Effect<void, MessagingError>
