@@ -8,10 +8,12 @@ import * as UnitOfWork from "@holdfast/core/UnitOfWork"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Pg from "pg"
+import { Outside, wrap } from "./client.ts"
 import * as ScopeConnection from "./connection.ts"
 import type { Database } from "./database.ts"
 import { type Joining, joined } from "./joined.ts"
 import { owned } from "./owned.ts"
+import type { Pool } from "./pool.ts"
 import type { Session } from "./session.ts"
 import { UnitScope } from "./unitScope.ts"
 
@@ -33,15 +35,11 @@ export interface Transactions {
 }
 
 /** @internal */
-export const make = (
-  database: Database,
-  raw: Client,
-  wrapped: Client,
-  notifications: boolean
-): Effect.Effect<Transactions, SqlError> =>
+export const make = (database: Database, pool: Pool, notifications: boolean): Effect.Effect<Transactions, SqlError> =>
   Effect.map(database.lend(Effect.succeed), (pg) => {
     const address = addressOf(pg)
-    const clients: Clients = { raw, wrapped }
+    const wrapped = wrap(pool)
+    const clients: Clients = { raw: pool.raw, wrapped }
     const joining: Joining = { database, notifications, locks: new WeakMap() }
     return {
       client: wrapped,
@@ -49,25 +47,28 @@ export const make = (
         Effect.contextWith((context: Context.Context<never>) => {
           const outer = outerConnection(context, address)
           return outer === undefined
-            ? owned({ database, raw, put, enter: (session) => enter(session, clients) })
+            ? owned({ database, pool, put, enter: (session) => enter(session, clients) })
             : joined({ ...joining, pg: outer, enter: (session) => enter(session, clients) })
         })
     }
   })
 
 /**
- * The context without the unit's connection.
+ * The context without the unit's connection, for code that leaves the unit.
  *
  * @internal
  */
 export const outside = (context: Context.Context<never>): Context.Context<never> =>
-  Context.omit(SqlClient.TransactionConnection)(
-    context as Context.Context<SqlClient.TransactionConnection>
-  ) as Context.Context<never>
+  Context.add(withoutConnection(context), Outside, true)
 
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+const withoutConnection = (context: Context.Context<never>): Context.Context<never> =>
+  Context.omit(SqlClient.TransactionConnection)(
+    context as Context.Context<SqlClient.TransactionConnection>
+  ) as Context.Context<never>
 
 interface Clients {
   readonly raw: Client
@@ -104,9 +105,10 @@ const transactionScope = (scope: UnitScope, clients: Clients): TransactionScope 
     return replaceClients(context, clients).pipe(Context.add(SqlClient.TransactionConnection, [connection, 0]))
   }
   return {
-    provide: (context) => (usesOther(context, clients) ? outside(context) : join(context)),
+    provide: (context) => (usesOther(context, clients) ? withoutConnection(context) : join(context)),
     provideQuery: (context) => {
-      if (usesOther(context, clients) || !scope.session.begun || scope.session.finished) return outside(context)
+      if (usesOther(context, clients) || !scope.session.begun || scope.session.finished)
+        return withoutConnection(context)
       return join(context)
     },
     nested: () => transactionScope(new UnitScope(scope.session, scope), clients),
