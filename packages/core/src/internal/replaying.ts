@@ -26,12 +26,12 @@ export const work = (
   policies: () => Iterable<readonly [channel: string, policy: DeadLetterPolicy]>
 ): Effect.Effect<never> => {
   const replays = quietly(workOff(store), "Dead letters could not be replayed; trying again").pipe(
-    Effect.schedule(Schedule.spaced("2 seconds"))
+    Effect.repeat(Schedule.spaced("2 seconds"))
   )
   const retention = quietly(
     Effect.suspend(() => keep(store, policies())),
     "Old dead letters could not be put away; trying again"
-  ).pipe(Effect.schedule(Schedule.jittered(Schedule.spaced("1 minute"))))
+  ).pipe(Effect.repeat(Schedule.jittered(Schedule.spaced("1 minute"))))
   return Effect.zipRight(Effect.zipRight(replays, retention, { concurrent: true }), Effect.never)
 }
 
