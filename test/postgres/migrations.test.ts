@@ -37,7 +37,7 @@ layer(ClientLive.pipe(Layer.provideMerge(Scratch.layer)), { excludeTestServices:
         [[], [], [], [1, 2, 3, 5]]
       )
       const status = yield* PgMigrations.status({ schema: "at_once" })
-      assert.deepStrictEqual([status.current, status.latest, status.pending], [3, 3, []])
+      assert.deepStrictEqual([status.current, status.latest, status.pending], [5, 5, []])
     })
   )
 
