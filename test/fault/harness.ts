@@ -22,7 +22,7 @@ export const Arena = Layer.unwrapScoped(
   )
 )
 
-const createTables = Effect.gen(function* () {
+export const createTables = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   yield* sql`CREATE TABLE effect (id text, effect text, pid int, at timestamptz DEFAULT clock_timestamp())`
   yield* sql`CREATE TABLE answer (pid int, answer text)`
