@@ -6,18 +6,21 @@
 import * as Context from "effect/Context"
 import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type { Metadata } from "./Envelope.ts"
 import { type Entry, HandlerRegistry } from "./HandlerRegistry.ts"
 import type { UserHeaders } from "./Headers.ts"
-import { type Bus, classOf, encode, enqueue, handleNow, inUnit, makeMetadata, sendDue } from "./internal/dispatch.ts"
+import { type Bus, classOf, handleNow, inUnit, makeMetadata, metadataIn } from "./internal/dispatch.ts"
 import * as Input from "./internal/input.ts"
 import { intercepted, sending } from "./internal/interception.ts"
+import { encode, leave, nothing, type Outgoing, ready, sendDue } from "./internal/outgoing.ts"
+import { traced } from "./internal/spans.ts"
 import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
 import { MessageStore } from "./MessageStore.ts"
-import type { MessagingError } from "./MessagingError.ts"
-import { UnitOfWork } from "./UnitOfWork.ts"
+import { MessagingError } from "./MessagingError.ts"
 
 /**
  * The event bus.
@@ -40,6 +43,10 @@ export class EventBus extends Context.Tag("@holdfast/core/EventBus")<
   {
     readonly publish: <M extends Message.Message<"Event", string, any, any, any>>(
       event: M,
+      options?: PublishOptions
+    ) => Effect.Effect<void, MessagingError, Message.Requirements<M>>
+    readonly publishAll: <M extends Message.Message<"Event", string, any, any, any>>(
+      events: Iterable<M>,
       options?: PublishOptions
     ) => Effect.Effect<void, MessagingError, Message.Requirements<M>>
   }
@@ -100,6 +107,29 @@ export const publish = <M extends Message.Message<"Event", string, any, any, any
   Effect.flatMap(EventBus, (bus) => bus.publish(event, options))
 
 /**
+ * Publishes events together, in their order: all of them, or none. The copies of asynchronous handlers reach their
+ * channels in one statement. From outside it is one unit of work; inside one it is a nested scope.
+ *
+ * @example
+ * ```ts
+ * import { EventBus, Message } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * class Counted extends Message.Event<Counted>()("Counted", { payload: { sku: Schema.String } }) {}
+ *
+ * const counted = (skus: ReadonlyArray<string>) => EventBus.publishAll(skus.map((sku) => new Counted({ sku })))
+ * ```
+ *
+ * @since 0.1.0
+ * @category publishing
+ */
+export const publishAll = <M extends Message.Message<"Event", string, any, any, any>>(
+  events: Iterable<M>,
+  options?: PublishOptions
+): Effect.Effect<void, MessagingError, EventBus | Message.Requirements<M>> =>
+  Effect.flatMap(EventBus, (bus) => bus.publishAll(events, options))
+
+/**
  * The event bus over the registered handlers and the store's subscriptions.
  *
  * @example
@@ -119,8 +149,14 @@ export const layer: Layer.Layer<EventBus, never, HandlerRegistry | MessageStore>
     const bus: Bus = { store, registry }
     return EventBus.of({
       publish: (event, options) =>
-        publishTo(bus, event, options).pipe(
-          Effect.withSpan(`publish ${event._tag}`, { captureStackTrace: false })
+        traced(
+          () => `publish ${event._tag}`,
+          () => publishTo(bus, event, options)
+        ) as Effect.Effect<void, MessagingError, any>,
+      publishAll: (events, options) =>
+        traced(
+          () => "publish all",
+          (fiber) => publishAllTo(bus, Array.from(events), options, fiber)
         ) as Effect.Effect<void, MessagingError, any>
     })
   })
@@ -134,36 +170,101 @@ const publishTo = (bus: Bus, event: Message.Any, options: PublishOptions | undef
   // made once: a unit that is run again publishes the same event
   Effect.flatMap(
     sending(bus.registry, event, makeMetadata(classOf(event), "", options?.headers), undefined),
-    (metadata) => {
-      const published = inUnit(bus.store, publishInUnit(bus, event, metadata, options))
-      return intercepted(bus.registry, "Bus", event, metadata, undefined, published)
-    }
+    (metadata) => intercepted(bus.registry, "Bus", event, metadata, undefined, put(bus, event, metadata, options))
   )
+
+/** Where nobody handles it at once, its copies only have to be put on channels. */
+const put = (bus: Bus, event: Message.Any, metadata: Metadata, options: PublishOptions | undefined) =>
+  Effect.withFiberRuntime<void, unknown>((fiber) => {
+    const entries = bus.registry.byEvent(event._tag)
+    const inTurn = inUnit(bus.store, publishInUnit(bus, event, metadata, options))
+    if (entries.some(isSynchronous)) return inTurn
+    const encoded = encode(event, entries[0])
+    if (!Either.isEither(encoded)) return inTurn
+    if (Either.isLeft(encoded)) return Effect.fail(encoded.left)
+    const outgoing = nothing()
+    tell(bus, outgoing, event, metadata)
+    const refused = readyCopies(bus, outgoing, fiber, event, metadata, encoded.right, options)
+    return refused ?? leave(bus.store, fiber.currentContext, outgoing)
+  })
+
+const tell = ({ registry: { observe } }: Bus, { told }: Outgoing, message: Message.Any, envelope: Metadata) => {
+  if (observe !== undefined) told.push(() => observe({ _tag: "Published", message, envelope }))
+}
+
+const isSynchronous = ({ route }: Entry): boolean => route === undefined
+
+/** Makes the copies ready for handlers that this process knows, and one for those that it does not. */
+const readyCopies = (
+  bus: Bus,
+  outgoing: Outgoing,
+  fiber: Fiber.RuntimeFiber<any, any>,
+  event: Message.Any,
+  metadata: Metadata,
+  payload: string,
+  options: PublishOptions | undefined
+): Effect.Effect<never, MessagingError> | undefined => {
+  const due = sendDue(options)
+  const priority = options?.priority ?? 0
+  const problem = Input.time(event._tag, due) ?? Input.priority(event._tag, priority)
+  if (problem !== undefined) return new MessagingError({ reason: "Rejected", detail: problem })
+  const entries = bus.registry.byEvent(event._tag)
+  for (const entry of entries) {
+    if (entry.route === undefined) continue
+    const addressed = { entry, route: entry.route, message: event, metadata, payload, options }
+    const refused = ready(bus, outgoing, fiber, addressed)
+    if (refused !== undefined) return refused
+  }
+  const except = entries.map(({ name }) => name)
+  outgoing.writes.push({ _tag: "Publish", envelope: { ...metadata, payload, failures: [] }, priority, due, except })
+  return undefined
+}
 
 const publishInUnit = (bus: Bus, event: Message.Any, metadata: Metadata, options: PublishOptions | undefined) =>
   Effect.gen(function* () {
-    const unit = yield* UnitOfWork
     const due = sendDue(options)
     const priority = options?.priority ?? 0
     yield* Input.reject(Input.time(event._tag, due), Input.priority(event._tag, priority))
-    const observe = bus.registry.observe
-    if (observe !== undefined) {
-      yield* unit.stageAfterCommit(
-        Effect.sync(() => observe({ _tag: "Published", message: event, envelope: metadata }))
-      )
-    }
+    const published = nothing()
+    tell(bus, published, event, metadata)
+    yield* Effect.contextWithEffect((context: Context.Context<never>) => leave(bus.store, context, published))
     const entries = bus.registry.byEvent(event._tag)
     for (const entry of entries) {
       if (entry.route === undefined) yield* handleNow(bus, entry, event, { ...metadata, endpoint: entry.name })
     }
-    const routed = entries.filter((entry) => entry.route !== undefined)
     const payload = yield* encode(event, entries[0])
-    for (const entry of routed) yield* enqueue(bus, entry, entry.route!, event, metadata, payload, options)
-    yield* unit.stage({
-      _tag: "Publish",
-      envelope: { ...metadata, payload, failures: [] },
-      priority,
-      due,
-      except: entries.map((entry: Entry) => entry.name)
+    yield* Effect.withFiberRuntime<void, MessagingError>((fiber) => {
+      const outgoing = nothing()
+      const refused = readyCopies(bus, outgoing, fiber, event, metadata, payload, options)
+      return refused ?? leave(bus.store, fiber.currentContext, outgoing)
     })
   })
+
+/** One after the other in one unit, unless all of them only have to be put on channels. */
+const publishAllTo = (
+  bus: Bus,
+  events: ReadonlyArray<Message.Any>,
+  options: PublishOptions | undefined,
+  fiber: Fiber.RuntimeFiber<any, any>
+): Effect.Effect<void, unknown> => {
+  const { interceptors } = bus.registry
+  const outgoing = nothing()
+  const oneByOne = () =>
+    inUnit(
+      bus.store,
+      Effect.forEach(events, (event) => publishTo(bus, event, options), { discard: true })
+    )
+  if (interceptors.at("Bus").length > 0 || interceptors.sending().length > 0) return oneByOne()
+  for (const event of events) {
+    const entries = bus.registry.byEvent(event._tag)
+    if (entries.some(isSynchronous)) return oneByOne()
+    const encoded = encode(event, entries[0])
+    if (!Either.isEither(encoded)) return oneByOne()
+    if (Either.isLeft(encoded)) return Effect.fail(encoded.left)
+    const metadata = metadataIn(fiber, classOf(event), "", options?.headers)
+    tell(bus, outgoing, event, metadata)
+    const refused = readyCopies(bus, outgoing, fiber, event, metadata, encoded.right, options)
+    if (refused !== undefined) return refused
+  }
+  return events.length === 0 ? Effect.void : leave(bus.store, fiber.currentContext, outgoing)
+}

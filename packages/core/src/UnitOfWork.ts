@@ -464,7 +464,7 @@ const commit = (
   const writes = writesOf(frame, settle)
   if (isMessagingError(writes))
     return Effect.zipRight(transaction?.rollback ?? Effect.void, Effect.fail(new CommitConflict(writes)))
-  const sent = sendDirect(frame.direct)
+  const sent = frame.direct.length === 0 ? Effect.void : sendDirect(frame.direct)
   const written =
     begun && transaction !== undefined
       ? transaction.commit(writes, sent)

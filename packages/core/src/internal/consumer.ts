@@ -78,7 +78,7 @@ export const make = (
       traced: Span.tracerOf(runtime) !== undefined,
       fork: (effect) => Runtime.runFork(runtime, effect),
       nanos: () => clock.unsafeCurrentTimeNanos(),
-      settled: (hand, outcome) => slots.settled(hand, outcome !== "Released" && outcome !== "Lost"),
+      settled: (hand, outcome) => slots.settled(hand, !untouched.has(outcome)),
       claimedHere: (delivery) => slots.hands.get(delivery)?.claimedHere,
       interrupted: (delivery) => (slots.hands.get(delivery)?.lost ? "Lost" : state.stopping ? "Stopping" : undefined),
       endpoints: () =>
@@ -89,6 +89,9 @@ export const make = (
     }
     return parts
   })
+
+/** How a message ends that was not settled: it comes again as it was. */
+const untouched: ReadonlySet<Outcome> = new Set<Outcome>(["Released", "Lost", "Stopped"])
 
 /** Renews the leases of what is in flight until the scope closes; then drains. @internal */
 export const open = (

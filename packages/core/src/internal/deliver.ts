@@ -1,5 +1,4 @@
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -16,9 +15,10 @@ import { verdict } from "./failure.ts"
 import { giveUp, policyOf } from "./giveUp.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
-import { atLast, patiently, release, settle } from "./outcome.ts"
+import { atLast, patiently, settle } from "./outcome.ts"
 import { commitOne, onceOnly, type Source } from "./source.ts"
 import * as Span from "./span.ts"
+import { unknown, unknownEndpoint, unknownVersion } from "./unknown.ts"
 
 /**
  * What a consumer works with.
@@ -39,7 +39,16 @@ export interface Consuming {
 }
 
 /** How the message ended, for this time. @internal */
-export type Outcome = "Handled" | "Retried" | "Parked" | "Discarded" | "Expired" | "Released" | "Lost"
+export type Outcome =
+  | "Handled"
+  | "Retried"
+  | "Parked"
+  | "Discarded"
+  | "Resent"
+  | "Stopped"
+  | "Expired"
+  | "Released"
+  | "Lost"
 
 /** Handles one claimed message and settles it. Never fails: what cannot be settled comes back when its lease ends. @internal */
 export const deliver = (
@@ -51,11 +60,6 @@ export const deliver = (
   Effect.uninterruptibleMask((restore) =>
     atLast(consuming, delivery, deliverWith(consuming, delivery, restore, onRead))
   )
-
-/** What nobody here knew for a while, somebody does now. @internal */
-export const knownNow = ({ registry }: Consuming, envelope: Envelope): void => {
-  if (registry.unknownSince.size > 0) registry.unknownSince.delete(copyOf(envelope))
-}
 
 /** Whether there is nothing to do with the message but to handle it. @internal */
 export const isPlain = (consuming: Consuming, entry: Entry, { version }: Message.AnyClass, delivery: Delivery) => {
@@ -88,11 +92,12 @@ const deliverWith = (
     }
     const entry = consuming.registry.byName(envelope.endpoint)
     const known = entry?.local ? classOf(entry, envelope.tag) : undefined
-    if (entry === undefined || known === undefined) return yield* unknown(consuming, delivery, unknownEndpoint)
-    if (versionOf(envelope.headers) > known.version) {
-      return yield* unknown(consuming, delivery, unknownVersion(known.version))
+    if (entry === undefined || known === undefined) {
+      return yield* patiently(unknown(consuming, delivery, unknownEndpoint))
     }
-    knownNow(consuming, envelope)
+    if (versionOf(envelope.headers) > known.version) {
+      return yield* patiently(unknown(consuming, delivery, unknownVersion(known.version)))
+    }
     const prepared = yield* Effect.exit(prepare(entry, delivery))
     if (Exit.isFailure(prepared)) {
       const reason = Option.isSome(Cause.failureOption(prepared.cause)) ? "Undecodable" : "Defect"
@@ -207,70 +212,6 @@ const crashed = (consuming: Consuming, delivery: Delivery) =>
     },
     delivery.envelope.failures
   )
-
-/** What this process does not know of a message: as it logs it, and as the dead letter says it in the end. */
-interface Unknown {
-  readonly reason: "UnknownEndpoint" | "UnknownVersion"
-  readonly warning: (envelope: Envelope) => string
-  readonly error: (envelope: Envelope, channel: string) => string
-}
-
-const unknownEndpoint: Unknown = {
-  reason: "UnknownEndpoint",
-  warning: ({ endpoint, tag }) => `Nobody here handles ${tag} as "${endpoint}"`,
-  error: ({ endpoint, tag }, channel) =>
-    `No consumer of channel "${channel}" handles ${tag} as "${endpoint}": was the handler renamed or removed?`
-}
-
-const unknownVersion = (newest: number): Unknown => ({
-  reason: "UnknownVersion",
-  warning: ({ headers, tag }) => `${tag} is of version ${versionOf(headers)}, and known here up to version ${newest}`,
-  error: ({ headers, tag }, channel) =>
-    `${tag} is of version ${versionOf(headers)}, but no consumer of channel "${channel}" knows it beyond version ` +
-    `${newest}: deploy a build that does, and replay`
-})
-
-/** Another version of this system may know it: the message waits for that, for as long as the channel says. */
-const unknown = (consuming: Consuming, delivery: Delivery, what: Unknown) =>
-  Effect.gen(function* () {
-    const { envelope } = delivery
-    const { unknownSince } = consuming.registry
-    const copy = copyOf(envelope)
-    const now = yield* Clock.currentTimeMillis
-    const since = unknownSince.get(copy) ?? now
-    if (now - since < consuming.policy.deadLetter.unknownEndpointAfter) {
-      remember(unknownSince, copy, since)
-      yield* Effect.logWarning(`${what.warning(envelope)}: the message is given back`)
-      return yield* release(consuming.source, delivery, unknownDelayMillis)
-    }
-    unknownSince.delete(copy)
-    return yield* giveUp(
-      consuming,
-      delivery,
-      {
-        reason: what.reason,
-        error: what.error(envelope, consuming.source.channel),
-        fingerprint: `${envelope.endpoint} ${what.reason}`
-      },
-      envelope.failures
-    )
-  })
-
-/** Bounded: those go first that were not met for longest, since other consumers have taken them. */
-const remember = (unknownSince: Map<string, number>, copy: string, since: number): void => {
-  unknownSince.delete(copy)
-  if (unknownSince.size >= 10_000)
-    for (const [oldest] of unknownSince) {
-      unknownSince.delete(oldest)
-      break
-    }
-  unknownSince.set(copy, since)
-}
-
-/** One copy of a message, whatever row it is in. */
-const copyOf = (envelope: Envelope): string => `${envelope.endpoint}:${envelope.id}`
-
-const unknownDelayMillis = 5_000
 
 /** A copy made by a publisher that did not know this handler: its delay and its ordering key are applied here. */
 const putBack = (

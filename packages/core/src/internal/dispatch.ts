@@ -2,29 +2,18 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
-import type * as Channel from "../Channel.ts"
 import { CurrentEnvelope, type Envelope, type Metadata } from "../Envelope.ts"
 import type { Entry, HandlerRegistry, Route } from "../HandlerRegistry.ts"
 import * as Headers from "../Headers.ts"
 import type * as Message from "../Message.ts"
-import { due, type When } from "../MessageScheduler.ts"
-import type { Due, Encoded } from "../MessageStore.ts"
+import type { Encoded } from "../MessageStore.ts"
 import { isMessagingError, MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import { render } from "./failure.ts"
-import * as Input from "./input.ts"
-import { uuid7 } from "./uuid.ts"
-
-/** @internal */
-export interface SendOptions {
-  readonly headers?: Headers.UserHeaders | undefined
-  readonly delay?: When | undefined
-  readonly at?: When | undefined
-  readonly priority?: number | undefined
-}
+import { uuid7At } from "./uuid.ts"
 
 /** @internal */
 export interface Bus {
@@ -45,30 +34,39 @@ export const inUnit = <A, E, R>(
 
 /** What a new message is known by, from the one being handled and the sender's own headers. @internal */
 export const makeMetadata = (
-  { _tag: tag, version }: Message.AnyClass,
+  message: Message.AnyClass,
   endpoint: string,
   headers: Headers.Headers | undefined,
-  newId: Effect.Effect<string> = uuid7
+  newId?: Effect.Effect<string>
 ): Effect.Effect<Metadata> =>
-  Effect.contextWithEffect((context: Context.Context<never>) =>
-    Effect.zipWith(newId, Clock.currentTimeMillis, (id, now) => {
-      const span = Option.getOrUndefined(Context.getOption(context, Tracer.ParentSpan))
-      return {
-        id,
-        tag,
-        endpoint,
-        attempt: 1,
-        headers: Headers.propagate({
-          id,
-          now,
-          parent: Option.getOrUndefined(Context.getOption(context, CurrentEnvelope)),
-          explicit: headers,
-          traceparent: span === undefined ? undefined : traceparent(span),
-          version
-        })
-      }
-    })
-  )
+  newId === undefined
+    ? Effect.withFiberRuntime((fiber) => Effect.succeed(metadataIn(fiber, message, endpoint, headers)))
+    : Effect.flatMap(newId, (id) =>
+        Effect.withFiberRuntime((fiber) => Effect.succeed(metadataIn(fiber, message, endpoint, headers, id)))
+      )
+
+/** The same for a fiber at hand: what it handles, its span and its clock. @internal */
+export const metadataIn = (
+  { currentContext, currentDefaultServices }: Fiber.RuntimeFiber<any, any>,
+  { _tag: tag, version }: Message.AnyClass,
+  endpoint: string,
+  explicit: Headers.Headers | undefined,
+  known?: string
+): Metadata => {
+  const now = (currentDefaultServices.unsafeMap.get(Clock.Clock.key) as Clock.Clock).unsafeCurrentTimeMillis()
+  const id = known ?? uuid7At(now)
+  const span = currentContext.unsafeMap.get(Tracer.ParentSpan.key) as Tracer.AnySpan | undefined
+  const parent = currentContext.unsafeMap.get(CurrentEnvelope.key) as Metadata | undefined
+  const headers = Headers.propagate({
+    id,
+    now,
+    parent,
+    explicit,
+    traceparent: span === undefined ? undefined : traceparent(span),
+    version
+  })
+  return { id, tag, endpoint, attempt: 1, headers }
+}
 
 /** Runs a synchronous handler in a scope of its own, with its retries in place. @internal */
 export const handleNow = (
@@ -107,117 +105,47 @@ const mayRetryInPlace = (error: unknown): boolean =>
 export const checked = (entry: Entry, effect: Effect.Effect<unknown, unknown>): Effect.Effect<unknown, unknown> =>
   entry.validate === undefined ? effect : Effect.tap(effect, entry.validate)
 
-/** Puts a message on the channel of an asynchronous handler, with the unit of work at hand. @internal */
-export const enqueue = (
-  bus: Bus,
-  entry: Entry,
-  route: Route,
-  message: Message.Any,
-  metadata: Metadata,
-  payload: string,
-  options: SendOptions | undefined
-): Effect.Effect<void, MessagingError, UnitOfWork.UnitOfWork> =>
-  Effect.gen(function* () {
-    const unit = yield* UnitOfWork.UnitOfWork
-    yield* checkSize(route, metadata, payload)
-    const key = yield* orderingKeyOf(route, message, metadata)
-    const envelope = withOrderingKey({ ...metadata, endpoint: entry.name, payload, failures: [] }, key)
-    const when = sendDue(options) ?? route.delay?.(message)
-    const priority = options?.priority ?? route.priority?.(message) ?? 0
-    yield* Input.reject(Input.time(message._tag, when), Input.priority(message._tag, priority))
-    yield* put(bus, unit, route.channel, { envelope, priority, due: when })
-    const observe = bus.registry.observe
-    if (observe === undefined) return
-    const dueAt = when === undefined ? undefined : yield* resolve(when)
-    yield* unit.stageAfterCommit(Effect.sync(() => observe({ _tag: "Sent", message, envelope, due: dueAt })))
-  })
-
-/** What a sender asked for; a handler's own delay applies where the sender asks for nothing. @internal */
-export const sendDue = (options: SendOptions | undefined): Due | undefined =>
-  options?.at !== undefined ? due(options.at) : options?.delay !== undefined ? due(options.delay) : undefined
-
 /** @internal */
 export const classOf = (message: Message.Any): Message.AnyClass => message.constructor as unknown as Message.AnyClass
 
-/** The key under which the handler wants this message in order. @internal */
-export const orderingKeyOf = (
+/** The key under which the handler wants this message in order, or why it cannot be one. @internal */
+export const keyOf = (
   route: Route | undefined,
   message: unknown,
   { headers, tag }: Metadata
+): string | undefined | MessagingError => {
+  const key = route?.orderingKey?.(message, headers)
+  if (key === undefined || key === "") return undefined
+  return key.length <= maxKeyLength && !key.includes("\u0000")
+    ? key
+    : new MessagingError({
+        reason: "Rejected",
+        detail:
+          `The ordering key of ${tag} is ${key.length} characters long: one has at most ${maxKeyLength}, and no null ` +
+          "character. Use an id"
+      })
+}
+
+/** The same as an effect. @internal */
+export const orderingKeyOf = (
+  route: Route | undefined,
+  message: unknown,
+  metadata: Metadata
 ): Effect.Effect<string | undefined, MessagingError> =>
   Effect.suspend(() => {
-    const key = route?.orderingKey?.(message, headers)
-    if (key === undefined || key === "") return Effect.succeed(undefined)
-    return key.length <= maxKeyLength && !key.includes("\u0000")
-      ? Effect.succeed(key)
-      : new MessagingError({
-          reason: "Rejected",
-          detail:
-            `The ordering key of ${tag} is ${key.length} characters long: one has at most ${maxKeyLength}, and no null ` +
-            "character. Use an id"
-        })
+    const key = keyOf(route, message, metadata)
+    return isMessagingError(key) ? key : Effect.succeed(key)
   })
 
 /** @internal */
 export const withOrderingKey = ({ orderingKey: _, ...envelope }: Envelope, key: string | undefined): Envelope =>
   key === undefined ? envelope : { ...envelope, orderingKey: key }
 
-/** The encoded message as text. @internal */
-export const encode = (message: Message.Any, entry: Entry | undefined): Effect.Effect<string, MessagingError> => {
-  const schema = classOf(message) as unknown as Schema.Schema<unknown, unknown>
-  const encoded: Effect.Effect<unknown, unknown> =
-    entry === undefined ? Schema.encode(schema)(message) : entry.encode(message)
-  return Effect.flatMap(encoded, (value) => Effect.try(() => JSON.stringify(value))).pipe(
-    Effect.mapError(
-      (cause) =>
-        new MessagingError({
-          reason: "Rejected",
-          detail: `${message._tag} cannot be encoded with its schema: nothing was sent`,
-          cause
-        })
-    )
-  )
-}
-
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
 
+const traceparent = (span: Tracer.AnySpan): string => `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`
+
 /** What fits into an index, however many bytes its characters are. */
 const maxKeyLength = 255
-
-const put = (
-  bus: Bus,
-  unit: UnitOfWork.Scope,
-  channel: Channel.Channel,
-  send: { readonly envelope: Envelope; readonly priority: number; readonly due: Due | undefined }
-): Effect.Effect<void> => {
-  if (channel._tag === "Direct") return unit.stageDirect({ driver: channel.driver, ...send })
-  return channel.store === bus.store.kind
-    ? unit.stage({ _tag: "Send", channel: channel.name, ...send, timer: undefined })
-    : Effect.dieMessage(
-        `Channel "${channel.name}" is of the ${channel.store} store, but messages here are kept by the ` +
-          `${bus.store.kind} store: use the channel layer of that one`
-      )
-}
-
-const checkSize = (route: Route, metadata: Metadata, payload: string): Effect.Effect<void, MessagingError> => {
-  // a character is at most three bytes of UTF-8: most messages need no count
-  if (payload.length * 3 <= route.policy.maxBytes) return Effect.void
-  const size = new TextEncoder().encode(payload).length
-  return size <= route.policy.maxBytes
-    ? Effect.void
-    : new MessagingError({
-        reason: "TooLarge",
-        detail:
-          `${metadata.tag} is ${size} bytes, but channel "${route.channel.name}" carries at most ` +
-          `${route.policy.maxBytes}: send a reference to the content, or raise the channel's maxBytes`
-      })
-}
-
-const resolve = (when: Due): Effect.Effect<number> =>
-  when._tag === "At"
-    ? Effect.succeed(when.epochMillis)
-    : Effect.map(Clock.currentTimeMillis, (now) => now + when.millis)
-
-const traceparent = (span: Tracer.AnySpan): string => `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`

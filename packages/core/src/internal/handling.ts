@@ -19,7 +19,7 @@ import type { Joining } from "../MessageStore.ts"
 import { isMessagingError, type MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import type { Parts } from "./consumer.ts"
-import { deliver, isPlain, knownNow } from "./deliver.ts"
+import { deliver, isPlain } from "./deliver.ts"
 import { CurrentEndpoint } from "./endpoint.ts"
 import { render } from "./failure.ts"
 import { LazyScope } from "./lazyScope.ts"
@@ -149,7 +149,6 @@ const prepare = (parts: Parts, hand: Hand<Prepared>): Prepared | undefined => {
   if (plan?.decode === undefined || !isPlain(parts, plan.entry, plan.message, delivery)) return undefined
   const message = read(plan.decode, envelope.payload)
   if (message === undefined) return undefined
-  knownNow(parts, envelope)
   const key = keyOf(plan.entry, message, envelope)
   if (key === failed) return undefined
   const prepared: Prepared = {

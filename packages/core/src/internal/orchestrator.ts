@@ -12,7 +12,7 @@ import type { Encoded } from "../MessageStore.ts"
 import { isMessagingError, type MessagingError } from "../MessagingError.ts"
 import { SagaStore } from "../SagaStore.ts"
 import { afterCommit, scope, UnitOfWork } from "../UnitOfWork.ts"
-import { encode, enqueue, handleNow, makeMetadata, retryInPlace } from "./dispatch.ts"
+import { handleNow, makeMetadata, retryInPlace } from "./dispatch.ts"
 import { CurrentEndpoint } from "./endpoint.ts"
 import { TypeId as HandlerTypeId, make as makeHandler } from "./handler.ts"
 import {
@@ -30,6 +30,8 @@ import {
   stepOf,
   stepsOf
 } from "./orchestratorState.ts"
+import { encode, enqueue } from "./outgoing.ts"
+import { inPlace } from "./retrying.ts"
 
 /** @internal */
 export const TypeId = "~@holdfast/core/Orchestrator" as const
@@ -156,6 +158,7 @@ const part = (definition: Definition, step: Any): Any =>
     {
       ...step.options,
       retryInPlace: undefined,
+      retryTagsInPlace: undefined,
       step: true,
       internal: [OrchestratorStep],
       stored: `Step ${step.name} of orchestrator ${definition.name} has messages of its own`
@@ -264,7 +267,11 @@ const run = (
     Effect.provideService(CurrentEnvelope, own),
     Effect.withSpan(`step ${endpoint}`, { captureStackTrace: false }),
     scope,
-    (tried) => retryInPlace({ retry: step.options.retryInPlace }, tried as Effect.Effect<unknown, unknown>),
+    (tried) =>
+      retryInPlace(
+        { retry: inPlace(step.options.retryInPlace, step.options.retryTagsInPlace) },
+        tried as Effect.Effect<unknown, unknown>
+      ),
     Effect.map(Either.right),
     Effect.catchIf(
       (error) => !isMessagingError(error) && declared(error),

@@ -4,15 +4,16 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import type { Failure } from "../Envelope.ts"
 import type { Entry } from "../HandlerRegistry.ts"
 import type { Delivery, Encoded } from "../MessageStore.ts"
 import { FailureClassifier, isMessagingError, type MessagingError, some } from "../MessagingError.ts"
-import * as RetryPolicy from "../RetryPolicy.ts"
+import { outageBackoff } from "./backoff.ts"
 import type { Consuming, Outcome } from "./deliver.ts"
 import { AlreadyHandled } from "./dispatch.ts"
 import { render, verdict } from "./failure.ts"
+import { withFailure } from "./failures.ts"
 import { giveUp, isIncurable } from "./giveUp.ts"
+import { nextAttempt } from "./retrying.ts"
 import type { Source } from "./source.ts"
 
 /** Settles a message by how its unit ended. Never fails. @internal */
@@ -52,7 +53,10 @@ export const giveBackWhileAway = (consuming: Consuming, deliveries: ReadonlyArra
       ),
       { channel: consuming.source.channel }
     ),
-    giveBack(consuming, deliveries, infrastructureBackoffMillis)
+    Effect.flatMap(
+      Effect.forEach(deliveries, ({ envelope }) => outageBackoff(consuming.registry, envelope)),
+      (millis) => giveBack(consuming, deliveries, Math.max(...millis))
+    )
   )
 
 /** Settles a message by how its handler ended. @internal */
@@ -81,7 +85,7 @@ export const settle = (
     some(exit.cause, (value) => isInfrastructure(store, classifier, value))
       ? Effect.zipRight(
           Effect.logWarning("The infrastructure failed, not the handler: the message is given back", exit.cause),
-          release(source, delivery, infrastructureBackoffMillis)
+          Effect.flatMap(outageBackoff(registry, envelope), (millis) => release(source, delivery, millis))
         )
       : failed(consuming, entry, delivery, exit.cause)
   )
@@ -125,8 +129,6 @@ export const release = (
 // internal
 // -----------------------------------------------------------------------------
 
-const infrastructureBackoffMillis = 1_000
-
 const isInfrastructure = (
   store: Encoded,
   classifier: { readonly isInfrastructure: (error: unknown) => boolean },
@@ -138,12 +140,12 @@ const failed = (consuming: Consuming, entry: Entry, delivery: Delivery, cause: C
   Effect.gen(function* () {
     const { envelope } = delivery
     const at = yield* storeNow(consuming, delivery)
-    const failures: ReadonlyArray<Failure> = [...envelope.failures, { at, error: render(cause) }]
+    const failures = withFailure(envelope.failures, at, cause)
     const error = Cause.failureOption(cause)
     if (Option.isNone(error))
       return yield* giveUp(consuming, delivery, verdict("Defect", envelope.endpoint, cause), failures)
-    const schedule = isIncurable(error.value) ? undefined : entry.route?.retry
-    const next = schedule === undefined ? Option.none() : yield* RetryPolicy.next(schedule, failures, error.value)
+    const retries = isIncurable(error.value) ? undefined : entry.route
+    const next = yield* nextAttempt(retries, failures, error.value)
     if (Option.isNone(next)) {
       return yield* giveUp(consuming, delivery, verdict("Exhausted", envelope.endpoint, cause), failures)
     }

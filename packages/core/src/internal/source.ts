@@ -2,10 +2,12 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Channel, Direct } from "../Channel.ts"
-import type { Envelope, Failure } from "../Envelope.ts"
+import { type Envelope, type Failure, failureCount } from "../Envelope.ts"
 import type { Deduplicate, Delivery, Encoded, ParkReason, Write } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
+import { canaryHandled } from "./canary.ts"
 import { AlreadyHandled } from "./dispatch.ts"
+import * as Keys from "./keys.ts"
 
 /** @internal */
 export interface Verdict {
@@ -108,7 +110,7 @@ const stored = (
       }
     ),
   wake: (atMost) => store.wake(channel, atMost),
-  settle: ({ lease }) => [{ _tag: "Acknowledge", lease }],
+  settle: ({ envelope, lease }) => [{ _tag: "Acknowledge", lease }, ...canaryHandled(envelope)],
   settled: () => Effect.void,
   release: (deliveries, afterMillis) =>
     store.release(
@@ -117,7 +119,7 @@ const stored = (
     ),
   retry: ({ lease }, failures, afterMillis) => commitOne(store, [{ _tag: "Retry", lease, failures, afterMillis }]),
   park: ({ lease }, envelope, verdict) => [{ _tag: "Park", channel, lease, envelope, ...verdict }],
-  discard: ({ lease }) => commitOne(store, [{ _tag: "Acknowledge", lease }])
+  discard: ({ envelope, lease }) => commitOne(store, [{ _tag: "Acknowledge", lease }, ...canaryHandled(envelope)])
 })
 
 const paused = (store: Encoded, channel: Channel): Effect.Effect<boolean, MessagingError> =>
@@ -188,7 +190,11 @@ const direct = (channel: Direct, options: { readonly leaseMillis: number }): Sou
       discard: true
     }),
   retry: (delivery, failures, afterMillis) =>
-    channel.driver.release(delivery, { ...delivery.envelope, failures, attempt: failures.length + 1 }, afterMillis),
+    channel.driver.release(
+      delivery,
+      { ...delivery.envelope, failures, attempt: failureCount(failures) + 1 },
+      afterMillis
+    ),
   park: (_, envelope, verdict) => [
     { _tag: "Park", channel: channel.name, lease: undefined, envelope, ...verdict },
     remember(channel.name, envelope)
@@ -198,10 +204,8 @@ const direct = (channel: Direct, options: { readonly leaseMillis: number }): Sou
 
 const remember = (channel: string, envelope: Envelope): Deduplicate => ({
   _tag: "Deduplicate",
-  key: inboxKey(channel, envelope),
+  key: Keys.ofDelivery(channel, envelope.endpoint, envelope.id),
   windowMillis: inboxWindowMillis
 })
 
 const inboxWindowMillis = 7 * 24 * 60 * 60 * 1000
-
-const inboxKey = (channel: string, envelope: Envelope): string => `inbox:${channel}:${envelope.endpoint}:${envelope.id}`

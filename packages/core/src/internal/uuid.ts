@@ -9,19 +9,24 @@ let sequence = 0
  *
  * @internal
  */
-export const uuid7: Effect.Effect<string> = Effect.map(Clock.currentTimeMillis, (now) => {
-  const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16))
+export const uuid7: Effect.Effect<string> = Effect.map(Clock.currentTimeMillis, (now) => uuid7At(now))
+
+/**
+ * The same at a time that is known.
+ *
+ * @internal
+ */
+export const uuid7At = (now: number): string => {
+  // of the platform's random uuids, which cost little, the second half is as a UUIDv7 has it
+  const random = globalThis.crypto.randomUUID()
   if (now === lastMillis) sequence = (sequence + 1) & 0xfff
   else {
     lastMillis = now
-    sequence = (((bytes[6]! & 0x07) << 8) | bytes[7]!) & 0x7ff
+    sequence = Number.parseInt(random.slice(0, 3), 16) & 0x7ff
   }
-  let hex = now.toString(16).padStart(12, "0")
-  hex += `7${sequence.toString(16).padStart(3, "0")}`
-  bytes[8] = (bytes[8]! & 0x3f) | 0x80
-  for (let i = 8; i < 16; i++) hex += bytes[i]!.toString(16).padStart(2, "0")
-  return format(hex)
-})
+  const time = now.toString(16).padStart(12, "0")
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${sequence.toString(16).padStart(3, "0")}${random.slice(18)}`
+}
 
 /**
  * The UUID (version 8) of a text: the same whoever asks, whenever.

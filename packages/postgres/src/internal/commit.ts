@@ -32,12 +32,45 @@ export const sendCommit = (
 ): Effect.Effect<CommitLost | undefined, MessagingError> =>
   command(database, pg, "COMMIT").pipe(
     Effect.matchEffect({
-      onSuccess: ({ command }) => (command === "COMMIT" ? Effect.succeed(undefined) : Effect.fail(answeredRollback)),
-      onFailure: (cause) =>
-        isConnectionLost(cause) ? Effect.succeed({ pid: processOf(pg), xid, cause }) : Effect.fail(refused(cause))
+      onSuccess: ({ command }) => ended(command),
+      onFailure: (cause) => notCommitted(pg, xid, cause)
     }),
     Effect.uninterruptible
   )
+
+/**
+ * BEGIN as what an exchange starts with.
+ *
+ * @internal
+ */
+export const beginStatement: Statement = { name: "hf_BEGIN", text: "BEGIN" }
+
+/**
+ * COMMIT as the end of an exchange.
+ *
+ * @internal
+ */
+export const commitStatement: Statement = { name: "hf_COMMIT", text: "COMMIT" }
+
+/**
+ * How a COMMIT ended that was answered.
+ *
+ * @internal
+ */
+export const ended = (command: string | undefined): Effect.Effect<undefined, MessagingError> =>
+  command === "COMMIT" ? Effect.succeed(undefined) : Effect.fail(answeredRollback)
+
+/**
+ * What the failure of a COMMIT means: it was refused, or is to be asked for.
+ *
+ * @internal
+ */
+export const notCommitted = (
+  pg: Pg.ClientBase,
+  xid: string,
+  cause: SqlError
+): Effect.Effect<CommitLost, MessagingError> =>
+  isConnectionLost(cause) ? Effect.succeed({ pid: processOf(pg), xid, cause }) : Effect.fail(refused(cause))
 
 /**
  * Runs what ends with `sendCommit` as a transaction on a connection of the store's own. That connection is given back
@@ -47,16 +80,24 @@ export const sendCommit = (
  */
 export const transaction = <A extends { readonly xid: string }>(
   database: Database,
-  body: (pg: Pg.PoolClient) => Effect.Effect<A, SqlError | MessagingError>,
-  begin = "BEGIN"
+  body: (pg: Pg.PoolClient) => Effect.Effect<A, SqlError | MessagingError>
+): Effect.Effect<A, SqlError | MessagingError> =>
+  begun(database, (pg) => Effect.zipRight(command(database, pg, "BEGIN"), body(pg)))
+
+/**
+ * The same for what sends BEGIN itself.
+ *
+ * @internal
+ */
+export const begun = <A extends { readonly xid: string }>(
+  database: Database,
+  body: (pg: Pg.PoolClient) => Effect.Effect<A, SqlError | MessagingError>
 ): Effect.Effect<A, SqlError | MessagingError> =>
   database
     .lend((pg) =>
-      Effect.gen(function* () {
-        yield* command(database, pg, begin)
-        const written = yield* body(pg)
-        return { written, lost: yield* sendCommit(database, pg, written.xid) }
-      }).pipe(
+      Effect.flatMap(body(pg), (written) =>
+        Effect.map(sendCommit(database, pg, written.xid), (lost) => ({ written, lost }))
+      ).pipe(
         Effect.tapError((error) =>
           isConnectionLost(error) ? Effect.void : Effect.ignore(command(database, pg, "ROLLBACK"))
         )

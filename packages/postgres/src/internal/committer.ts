@@ -1,6 +1,5 @@
 import type { Write } from "@holdfast/core/MessageStore"
 import type { MessagingError } from "@holdfast/core/MessagingError"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Option from "effect/Option"
@@ -15,12 +14,13 @@ type CommitUnits = (units: Units, patience: Patience) => Effect.Effect<Outcomes>
 /** How many transactions are on their way at once. */
 const lanes = 2
 
-/** How many units one transaction carries, unless a single caller has more: also when each is a mebibyte. */
-const groupSize = 100
+/** How many units one transaction carries, and how many characters of content, unless a single caller has more. */
+const groupSize = 500
+const groupLength = 8 * 1024 * 1024
 
 interface Waiting {
   readonly units: Units
-  readonly outcomes: Deferred.Deferred<Outcomes>
+  readonly done: (outcomes: Exit.Exit<Outcomes>) => void
 }
 
 /**
@@ -43,15 +43,15 @@ export const makeCommitter = (commitUnits: CommitUnits): Effect.Effect<Commit> =
       return Effect.void
     })
     return (units) =>
-      Effect.flatMap(Deferred.make<Outcomes>(), (outcomes) => {
-        waiting.push({ units, outcomes })
-        if (busy < lanes) {
+      Effect.uninterruptible(
+        Effect.async<Outcomes>((done) => {
+          waiting.push({ units, done })
+          if (busy === lanes) return
           busy++
           // not at once: those who are about to come in this turn leave with it
           Runtime.runFork(runtime, lane, { immediate: false })
-        }
-        return Deferred.await(outcomes)
-      }).pipe(Effect.uninterruptible)
+        })
+      )
   })
 
 // -----------------------------------------------------------------------------
@@ -60,49 +60,53 @@ export const makeCommitter = (commitUnits: CommitUnits): Effect.Effect<Commit> =
 
 const groupOf = (waiting: ReadonlyArray<Waiting>): number => {
   let units = 0
-  const full = waiting.findIndex((next, place) => {
+  let length = 0
+  for (let place = 0; place < waiting.length; place++) {
+    const next = waiting[place]!
     units += next.units.length
-    return place > 0 && units > groupSize
-  })
-  return full < 0 ? waiting.length : full
+    for (const unit of next.units) length += lengthOf(unit)
+    if (place > 0 && (units > groupSize || length > groupLength)) return place
+  }
+  return waiting.length
+}
+
+/** About how much the writes carry. */
+const lengthOf = (writes: ReadonlyArray<Write>): number => {
+  let length = 0
+  for (const write of writes) {
+    if ("envelope" in write) length += write.envelope.payload.length
+    else if (write._tag === "SagaPut") length += write.state.length
+    else if (write._tag === "CompleteKey") length += write.result.length
+  }
+  return length
 }
 
 /** Whoever waits hears of their own units, and all of them of a defect. */
 const commitGroup = (commitUnits: CommitUnits, group: ReadonlyArray<Waiting>): Effect.Effect<void> =>
-  Effect.flatMap(
-    Effect.exit(
-      commitUnits(
-        group.flatMap(({ units }) => units),
-        "Short"
-      )
-    ),
-    (exit) => {
-      let first = 0
-      return Effect.forEach(
-        group,
-        (waiting) => {
-          const from = first
-          first += waiting.units.length
-          const own = Exit.map(exit, (all) => all.slice(from, first))
-          return Exit.isSuccess(own) && own.value.some(isHeld)
-            ? Effect.asVoid(Effect.forkDaemon(commitHeld(commitUnits, waiting, own.value)))
-            : Effect.asVoid(Deferred.done(waiting.outcomes, own))
-        },
-        { discard: true }
-      )
+  Effect.flatMap(Effect.exit(commitUnits(unitsOf(group), "Short")), (exit) => {
+    const held: Array<Effect.Effect<void>> = []
+    let first = 0
+    for (const waiting of group) {
+      const from = first
+      first += waiting.units.length
+      const own = Exit.map(exit, (all) => all.slice(from, first))
+      if (Exit.isSuccess(own) && own.value.some(isHeld)) held.push(commitHeld(commitUnits, waiting, own.value))
+      else waiting.done(own)
     }
-  )
+    return Effect.forEach(held, Effect.forkDaemon, { discard: true })
+  })
+
+const unitsOf = (group: ReadonlyArray<Waiting>): Units => {
+  const all: Array<ReadonlyArray<Write>> = []
+  for (const { units } of group) for (const unit of units) all.push(unit)
+  return all
+}
 
 /** Commits those of a caller's units that a lock held up: nothing of them was written. */
-const commitHeld = (
-  commitUnits: CommitUnits,
-  { outcomes, units }: Waiting,
-  before: Outcomes
-): Effect.Effect<boolean> => {
+const commitHeld = (commitUnits: CommitUnits, { done, units }: Waiting, before: Outcomes): Effect.Effect<void> => {
   const held = units.filter((_, index) => isHeld(before[index]!))
-  return Effect.flatMap(Effect.exit(commitUnits(held, "Long")), (exit) =>
-    Deferred.done(
-      outcomes,
+  return Effect.map(Effect.exit(commitUnits(held, "Long")), (exit) =>
+    done(
       Exit.map(exit, (late) => {
         const next = late.values()
         return before.map((outcome) => (isHeld(outcome) ? next.next().value! : outcome))

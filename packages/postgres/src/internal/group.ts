@@ -2,9 +2,11 @@ import type { Write } from "@holdfast/core/MessageStore"
 import { MessagingError } from "@holdfast/core/MessagingError"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { transaction } from "./commit.ts"
+import { acknowledging } from "./acknowledge.ts"
+import { beginStatement, begun } from "./commit.ts"
 import type { Database } from "./database.ts"
 import { isGivenUp, sqlState } from "./errors.ts"
+import type { Statement } from "./pgQuery.ts"
 import { conflictKeys } from "./staged.ts"
 import { toWriteError, type Written, write } from "./write.ts"
 
@@ -48,7 +50,7 @@ export const commitUnits = (
         ...second
       ])
     })
-  return Effect.uninterruptible(inWaves(units, split))
+  return acknowledging(database, units, (others) => Effect.uninterruptible(inWaves(others, split)))
 }
 
 /**
@@ -70,7 +72,10 @@ const isLockTimeout = (error: MessagingError): boolean => sqlState(error) === "5
 const isOneUnits = (error: MessagingError): boolean =>
   error !== held && (isGivenUp(error) || (error.reason !== "Unavailable" && error.reason !== "OutcomeUnknown"))
 
-const begin: Record<Patience, string> = { Long: "BEGIN", Short: "BEGIN; SET LOCAL lock_timeout = 250" }
+const begin: Record<Patience, ReadonlyArray<Statement>> = {
+  Long: [beginStatement],
+  Short: [beginStatement, { name: "hf_lock_timeout", text: "SET LOCAL lock_timeout = 250" }]
+}
 
 const contended = (
   database: Database,
@@ -95,7 +100,7 @@ const once = (
   patience: Patience
 ): Effect.Effect<Written, MessagingError> =>
   Effect.mapError(
-    transaction(database, (pg) => write(database, pg, units), begin[patience]),
+    begun(database, (pg) => write(database, pg, units, begin[patience])),
     toWriteError
   )
 

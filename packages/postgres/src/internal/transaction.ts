@@ -30,6 +30,8 @@ export type Put = (channels: ReadonlySet<string>) => Effect.Effect<void>
 export interface Transactions {
   readonly client: Client
   readonly begin: (put: Put) => Effect.Effect<Transaction>
+  /** Whether `begin` would join a transaction of the caller's. */
+  readonly joins: (context: Context.Context<never>) => boolean
   readonly joining: (context: Context.Context<never>) => Joining
 }
 
@@ -46,6 +48,7 @@ export const make = (
     const joining = { database, notifications, locks: new WeakMap<Pg.ClientBase, Effect.Semaphore>() }
     return {
       client: wrapped,
+      joins: (context) => outerConnection(context, address) !== undefined,
       begin: (put) =>
         Effect.contextWith((context: Context.Context<never>) => {
           const outer = outerConnection(context, address)
