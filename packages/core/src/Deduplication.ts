@@ -72,7 +72,7 @@ export const layer: Layer.Layer<Deduplication, never, MessageStore> = Layer.effe
           if (problem !== undefined) return Effect.dieMessage(problem)
           const staged = unit.value.staged().some((write) => write._tag === "Deduplicate" && write.key === key)
           if (staged) return duplicate
-          return Effect.flatMap((unit.value.transaction.reads ?? store).remembered([key]), (seen) =>
+          return Effect.flatMap((unit.value.reads ?? store).remembered([key]), (seen) =>
             seen.has(key)
               ? duplicate
               : Effect.zipRight(unit.value.stage({ _tag: "Deduplicate", key, windowMillis }), effect)

@@ -8,10 +8,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import type { Channel, DeadLetterPolicy, Policy } from "./Channel.ts"
-import { MessageFailed } from "./DeadLetter.ts"
 import type { Metadata } from "./Envelope.ts"
 import * as interceptors from "./internal/interceptors.ts"
+import { KeyQueues } from "./internal/keyQueues.ts"
+import { MessageFailed } from "./internal/messageFailed.ts"
 import { Observer } from "./internal/observer.ts"
+import type { Standing } from "./internal/standing.ts"
 import { twoOfOneTag } from "./internal/wire.ts"
 import type * as Message from "./Message.ts"
 import type { Due } from "./MessageStore.ts"
@@ -49,6 +51,8 @@ export interface Route {
   readonly timeToLive: number | undefined
   /** Durable retries. */
   readonly retry: Schedule.Schedule<any, any, never> | undefined
+  /** Durable retries of errors with these tags. */
+  readonly retryTags?: Readonly<Record<string, Schedule.Schedule<any, any, never> | "Never" | undefined>> | undefined
   readonly deadLetter: DeadLetterPolicy
   /** The durable name of the channel that is told of each message that is given up. */
   readonly errorChannel: string | undefined
@@ -87,6 +91,8 @@ export interface Entry {
   readonly decode: (envelope: Metadata, payload: unknown) => Effect.Effect<any, unknown>
   /** Checks an answer against the message's schema. */
   readonly validate: ((answer: unknown) => Effect.Effect<void, unknown>) | undefined
+  /** @internal */
+  readonly standing: Standing
 }
 
 /**
@@ -121,8 +127,12 @@ export class HandlerRegistry extends Context.Tag("@holdfast/core/HandlerRegistry
     readonly reserve: (concurrency: number) => number
     /** Runs effects of one key in this process one after the other, in the order in which they came. */
     readonly oneAtATime: <A, E, R>(key: string, effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-    /** Since when, by this process's clock, it has met messages that nobody here handles. */
-    readonly unknownSince: Map<string, number>
+    /** How often this process has given back messages that nobody here handles. */
+    readonly unknownMet: Map<string, number>
+    /** What holds for handlers and channels that say nothing: the durable name of an error channel. */
+    readonly defaults: { errorChannel: string | undefined }
+    /** @internal */
+    readonly keys: KeyQueues
     /** @internal */
     readonly interceptors: interceptors.Interceptors
     /** @internal */
@@ -152,6 +162,7 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
     const classes = new Map<string, Message.AnyClass>()
     // each channel has a policy object of its own, whatever layers it has
     const policies = new Map<string, Policy>()
+    const keys = new KeyQueues()
     let reserved = 0
     const problem = (entry: Entry): string | undefined => {
       const { route } = entry
@@ -193,8 +204,10 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
       byEvent: (tag) => byEvent.get(tag) ?? [],
       byName: (name) => byName.get(name),
       all: () => [...byName.values()],
-      oneAtATime: makeQueues(),
-      unknownSince: new Map(),
+      keys,
+      oneAtATime: keys.oneAtATime,
+      unknownMet: new Map(),
+      defaults: { errorChannel: undefined },
       reserve: (concurrency) => (reserved += concurrency),
       interceptors: interceptors.make(),
       observe: observer.observe
@@ -215,24 +228,3 @@ const named = ({ internal, messages, route }: Entry): ReadonlyArray<Message.AnyC
   ...internal,
   ...(route?.carries ?? [])
 ]
-
-/** A queue for each key that somebody holds or waits for. */
-const makeQueues = () => {
-  const queues = new Map<string, { readonly semaphore: Effect.Semaphore; users: number }>()
-  const enter = (key: string) =>
-    Effect.sync(() => {
-      const queue = queues.get(key) ?? { semaphore: Effect.unsafeMakeSemaphore(1), users: 0 }
-      queue.users++
-      queues.set(key, queue)
-      return queue
-    })
-  return <A, E, R>(key: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.acquireUseRelease(
-      enter(key),
-      (queue) => queue.semaphore.withPermits(1)(effect),
-      (queue) =>
-        Effect.sync(() => {
-          if (--queue.users === 0) queues.delete(key)
-        })
-    )
-}

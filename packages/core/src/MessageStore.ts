@@ -14,7 +14,15 @@ import type * as Option from "effect/Option"
 import * as memory from "./internal/memoryStore.ts"
 import type { MessagingError } from "./MessagingError.ts"
 import type {
+  DeadLetterFilter,
+  DeadLetterGroup,
   DeadLetterRow,
+  Pause,
+  Replay,
+  ReplayRequest,
+  ReplayStep
+} from "./messageStore/letters.ts"
+import type {
   Delivery,
   Due,
   Filter,
@@ -26,6 +34,7 @@ import type {
   Write
 } from "./messageStore/records.ts"
 
+export * from "./messageStore/letters.ts"
 export * from "./messageStore/records.ts"
 
 /**
@@ -98,6 +107,35 @@ export interface Transaction {
 }
 
 /**
+ * How code with one context finds the SQL of its units, though none of them has begun a transaction yet.
+ *
+ * @example
+ * ```ts
+ * import type { MessageStore } from "@holdfast/core"
+ *
+ * // a store without SQL
+ * const nothingToJoin: MessageStore.Encoded["joining"] = (context) => ({ context, join: undefined })
+ * ```
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Joining {
+  /** The context for code in a unit, but for what `join` adds. */
+  readonly context: Context.Context<never>
+  /**
+   * The service through which SQL joins the unit: at its first statement it asks for the unit's scope. Absent when the
+   * code's SQL is another database's, or there is none.
+   */
+  readonly join:
+    | {
+        readonly key: string
+        readonly service: (scope: () => TransactionScope) => unknown
+      }
+    | undefined
+}
+
+/**
  * What a database implements.
  *
  * @example
@@ -131,6 +169,12 @@ export interface Encoded {
   /** Opens a unit's lazy transaction, or joins the one the caller has open. */
   readonly begin: Effect.Effect<Transaction, MessagingError>
 
+  /**
+   * `begin` and `provide` for the many units of one context, such as a handler's: what can be known before is worked out
+   * once, and a unit without SQL begins nothing. A store that has it answers `begin` without waiting. Without it every
+   * unit begins at once.
+   */
+  readonly joining?: ((context: Context.Context<never>) => Joining) | undefined
   /** Whether code in this context has a transaction open that a unit would join, rather than have one of its own. */
   readonly joins: (context: Context.Context<never>) => boolean
 
@@ -157,7 +201,12 @@ export interface Encoded {
     readonly limit: number
     readonly leaseMillis: number
     readonly owner: string
+    /** Nothing of it is begun until `started` says so: a consumer that is lost before burns nothing. */
+    readonly ahead?: boolean | undefined
   }) => Effect.Effect<ReadonlyArray<Delivery>, MessagingError>
+
+  /** Marks what was claimed ahead as begun, before it is. Leases that were lost are left alone. */
+  readonly started: (leases: ReadonlyArray<Lease>) => Effect.Effect<void, MessagingError>
 
   /** Extends leases that have not run out, and answers those that were lost. */
   readonly renew: (
@@ -177,12 +226,17 @@ export interface Encoded {
    */
   readonly wake: (channel: string, atMost: number) => Effect.Effect<void>
 
-  /** From now on nothing is claimed from the channel, by whatever process, until it is resumed. */
-  readonly pause: (channel: string) => Effect.Effect<void, MessagingError>
+  /**
+   * From now on nothing is claimed from the channel, by whatever process, until it is resumed. One that is paused already
+   * keeps its first reason.
+   */
+  readonly pause: (channel: string, reason?: string) => Effect.Effect<void, MessagingError>
   /** Ends a pause, and wakes the channel's consumers. */
   readonly resume: (channel: string) => Effect.Effect<void, MessagingError>
   /** The channels that are paused, by name. */
   readonly paused: Effect.Effect<ReadonlyArray<string>, MessagingError>
+  /** The same, with since when and why. */
+  readonly pauses: Effect.Effect<ReadonlyArray<Pause>, MessagingError>
 
   /** Notes that the channel has a consumer, now by the store's clock. */
   readonly heartbeat: (channel: string) => Effect.Effect<void, MessagingError>
@@ -223,14 +277,60 @@ export interface Encoded {
   readonly reschedule: (key: string, due: Due) => Effect.Effect<boolean, MessagingError>
   readonly cancelScheduled: (key: string) => Effect.Effect<boolean, MessagingError>
 
-  readonly deadLetters: (filter: Filter) => Effect.Effect<ReadonlyArray<DeadLetterRow>, MessagingError>
-  readonly countDeadLetters: (filter: Filter) => Effect.Effect<number, MessagingError>
+  // -- dead letters ------------------------------------------------------------
+
+  /** Newest first. */
+  readonly deadLetters: (filter: DeadLetterFilter) => Effect.Effect<ReadonlyArray<DeadLetterRow>, MessagingError>
+  readonly countDeadLetters: (filter: DeadLetterFilter) => Effect.Effect<number, MessagingError>
+  /**
+   * Newest first, those before `before`, with where to go on: as long as that is defined there may be more, even if few or
+   * none were found, since a store looks at a bounded number of letters at a time.
+   */
+  readonly searchDeadLetters: (
+    filter: DeadLetterFilter,
+    before: string | undefined
+  ) => Effect.Effect<
+    { readonly letters: ReadonlyArray<DeadLetterRow>; readonly next: string | undefined },
+    MessagingError
+  >
+  /** The largest first. */
+  readonly deadLetterGroups: (filter: DeadLetterFilter) => Effect.Effect<ReadonlyArray<DeadLetterGroup>, MessagingError>
+  /** One that was put away, too. */
+  readonly deadLetter: (key: string) => Effect.Effect<Option.Option<DeadLetterRow>, MessagingError>
   /**
    * Puts dead letters back to the handlers that failed, in one transaction, those with an ordering key in their old
-   * place. Answers how many were still there.
+   * place. Answers how many were still there. Of edited ones the original is archived.
    */
   readonly replay: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
+  /** Also archived ones. */
   readonly deleteDeadLetters: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
+  /** Puts dead letters away: they hold up nobody any more, and are not replayed until they are restored. */
+  readonly archiveDeadLetters: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
+  /** Takes them back, except for those of which a replay has left the original. */
+  readonly restoreDeadLetters: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
+  /** Gives a dead letter another payload, and keeps the first. Answers whether it was still there. */
+  readonly editDeadLetter: (key: string, payload: string) => Effect.Effect<boolean, MessagingError>
+  /** Archives and deletes what a channel has kept for long enough, up to some thousand letters. Answers how many. */
+  readonly sweepDeadLetters: (options: {
+    readonly channel: string
+    readonly archiveAfterMillis: number
+    readonly deleteAfterMillis: number
+  }) => Effect.Effect<number, MessagingError>
+
+  /** Begins a replay of all that match now, which `advanceReplay` carries on. */
+  readonly startReplay: (request: ReplayRequest) => Effect.Effect<Replay, MessagingError>
+  /** The newest first; or those of which a step is due, the oldest first. */
+  readonly replays: (options: {
+    readonly due: boolean
+    readonly limit: number
+  }) => Effect.Effect<ReadonlyArray<Replay>, MessagingError>
+  /**
+   * Takes one step, in one transaction with what is replayed. Answers how many letters that was; nothing if somebody else
+   * has taken a step, or the replay is over.
+   */
+  readonly advanceReplay: (step: ReplayStep) => Effect.Effect<Option.Option<number>, MessagingError>
+  /** Answers whether it was not over yet. */
+  readonly cancelReplay: (id: string) => Effect.Effect<boolean, MessagingError>
 
   /** How many messages wait on the channel, ready or claimed, and how many for their time. */
   readonly depth: (

@@ -184,8 +184,9 @@ export const drain: Effect.Effect<number, MessagingError, HandlerRegistry.Handle
     while (true) {
       let handled = 0
       for (const [channel, policy] of channels(registry)) {
-        const options = { leaseMillis: 10_000, owner: "test" }
-        handled += yield* consumer.drain(consumer.make(store, registry, channel, policy, options), options)
+        const options = { leaseMillis: 10_000, owner: "test", concurrency: 1 }
+        const parts = yield* consumer.make(store, registry, channel, policy, options)
+        handled += yield* consumer.drain(parts, options)
       }
       if (handled === 0) return total
       total += handled

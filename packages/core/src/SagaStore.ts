@@ -62,9 +62,7 @@ export const layer: Layer.Layer<SagaStore, never, MessageStore> = Layer.effect(
           const staged = scope
             .staged()
             .find((write): write is SagaPut => write._tag === "SagaPut" && write.saga === saga && write.id === id)
-          return staged === undefined
-            ? (scope.transaction.reads ?? store).loadSaga(saga, id)
-            : Effect.succeedSome(staged)
+          return staged === undefined ? (scope.reads ?? store).loadSaga(saga, id) : Effect.succeedSome(staged)
         }),
       put: (row) =>
         Effect.flatMap(Effect.serviceOption(UnitOfWork), (unit) =>

@@ -16,7 +16,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Envelope } from "./Envelope.ts"
 import * as MessageStore from "./MessageStore.ts"
-import { MessagingError, some } from "./MessagingError.ts"
+import { isMessagingError, MessagingError, some } from "./MessagingError.ts"
 
 /**
  * The sending half of a broker's driver. Sends all or fails; returns once the broker has them safe.
@@ -76,6 +76,8 @@ export interface Scope {
   readonly transaction: MessageStore.Transaction
   readonly sql: MessageStore.TransactionScope
   readonly store: MessageStore.Encoded
+  /** What is stored, as the caller's own transaction sees it, if the unit runs inside one; else the store reads. */
+  readonly reads: MessageStore.Transaction["reads"]
   /** Stages durable writes. Dies once the scope has ended. */
   readonly stage: (...writes: ReadonlyArray<MessageStore.Write>) => Effect.Effect<void>
   /** Stages a message for a broker. */
@@ -232,6 +234,8 @@ export const root = <A, E, R>(
     readonly settle?: ReadonlyArray<MessageStore.Write> | undefined
     /** Told as soon as the unit has committed, even if its fiber is interrupted meanwhile. */
     readonly onCommit?: (() => void) | undefined
+    /** How often the unit is run again after conflicts: 5 times unless given. */
+    readonly reruns?: number | undefined
   }
 ): Effect.Effect<A, E | MessagingError, R> => {
   const attempt = (left: number): Effect.Effect<A, E | MessagingError, R> =>
@@ -247,12 +251,57 @@ export const root = <A, E, R>(
         )
       )
     )
-  return attempt(5)
+  return attempt(options?.reruns ?? maxReruns)
 }
 
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+/**
+ * A root unit that its owner drives without a fiber: runs code in it, ends it, and commits what it staged.
+ *
+ * @internal
+ */
+export interface Unit extends Scope {
+  readonly direct: ReadonlyArray<DirectSend>
+  readonly hooks: ReadonlyArray<Effect.Effect<void>>
+  readonly begun: MessageStore.Transaction | undefined
+  open: boolean
+}
+
+/** Opens a unit whose transaction begins when it is asked for. @internal */
+export const open = (store: MessageStore.Encoded): Unit => new Frame(store, undefined)
+
+/** All that a unit writes which has ended, or why it cannot. @internal */
+export const writesOf = (
+  unit: Unit,
+  settle: ReadonlyArray<MessageStore.Write>
+): ReadonlyArray<MessageStore.Write> | MessagingError => {
+  const { writes } = unit as Frame
+  if (writes.length === 0) return settle
+  return overwrittenSaga(writes) ?? collapse([...writes, ...settle])
+}
+
+/** Commits a unit that has SQL or messages for a broker. Fails with `Conflict` when it may be run again. @internal */
+export const commitOpen = (
+  unit: Unit,
+  settle: ReadonlyArray<MessageStore.Write>
+): Effect.Effect<void, MessagingError> =>
+  Effect.suspend(() => {
+    const { begun, store } = unit
+    const committed = (withSql: boolean) => commit(store, begun, unit as Frame, settle, withSql)
+    return begun === undefined ? committed(false) : Effect.flatMap(begun.finish, committed)
+  }).pipe(Effect.mapError((error) => (error instanceof CommitConflict ? error.error : error)))
+
+/** Undoes a unit that failed, and says why it did. @internal */
+export const undo = <E>(unit: Unit, cause: Cause.Cause<E>): Effect.Effect<Cause.Cause<E | MessagingError>> => {
+  const { begun, store } = unit
+  const why = Effect.sync(() => outage(store, cause))
+  return begun === undefined ? why : Effect.zipRight(Effect.zipRight(begun.finish, begun.rollback), why)
+}
+
+const maxReruns = 5
 
 /** The commit met a conflict: the runtime re-runs for it, unlike for a conflict the effect itself failed with. */
 class CommitConflict {
@@ -269,20 +318,44 @@ class Frame implements Scope {
   open = true
 
   readonly store: MessageStore.Encoded
-  readonly transaction: MessageStore.Transaction
-  readonly sql: MessageStore.TransactionScope
   readonly parent: Frame | undefined
+  private opened: MessageStore.Transaction | undefined
+  private inner: MessageStore.TransactionScope | undefined
 
   constructor(
     store: MessageStore.Encoded,
-    transaction: MessageStore.Transaction,
-    sql: MessageStore.TransactionScope,
-    parent: Frame | undefined
+    parent: Frame | undefined,
+    opened?: MessageStore.Transaction,
+    inner?: MessageStore.TransactionScope
   ) {
     this.store = store
-    this.transaction = transaction
-    this.sql = sql
     this.parent = parent
+    this.opened = opened
+    this.inner = inner
+  }
+
+  /** The unit's, opened when it is first asked for. */
+  get transaction(): MessageStore.Transaction {
+    if (this.opened === undefined) {
+      this.opened = this.parent?.transaction ?? Effect.runSync(this.store.begin)
+      // who comes after the unit has ended finds a transaction that has ended too
+      if (!this.open) Effect.runSync(this.opened.finish)
+    }
+    return this.opened
+  }
+
+  get sql(): MessageStore.TransactionScope {
+    if (this.inner === undefined) this.inner = this.parent?.sql.nested() ?? this.transaction.root
+    return this.inner
+  }
+
+  /** The transaction, if anybody has asked for it. */
+  get begun(): MessageStore.Transaction | undefined {
+    return this.opened
+  }
+
+  get reads(): MessageStore.Transaction["reads"] {
+    return this.begun?.reads
   }
 
   stage(...writes: ReadonlyArray<MessageStore.Write>) {
@@ -332,7 +405,7 @@ const runOnce = <A, E, R>(
   restore: <A2, E2, R2>(effect: Effect.Effect<A2, E2, R2>) => Effect.Effect<A2, E2, R2>
 ): Effect.Effect<A, E | MessagingError | CommitConflict, R> =>
   Effect.gen(function* () {
-    const frame = new Frame(store, transaction, transaction.root, undefined)
+    const frame = new Frame(store, undefined, transaction)
     // its own fiber, so that fibers which the handler forked end with it
     const fiber = yield* Effect.fork(restore(enter(frame, effect)))
     const awaited = yield* Effect.exit(Effect.onInterrupt(restore(Fiber.await(fiber)), () => Fiber.interrupt(fiber)))
@@ -383,17 +456,19 @@ const enter = <A, E, R>(frame: Frame, effect: Effect.Effect<A, E, R>): Effect.Ef
 
 const commit = (
   store: MessageStore.Encoded,
-  transaction: MessageStore.Transaction,
+  transaction: MessageStore.Transaction | undefined,
   frame: Frame,
   settle: ReadonlyArray<MessageStore.Write>,
   begun: boolean
 ): Effect.Effect<void, MessagingError | CommitConflict> => {
-  const overwritten = overwrittenSaga(frame.writes)
-  if (overwritten !== undefined)
-    return Effect.zipRight(transaction.rollback, Effect.fail(new CommitConflict(overwritten)))
-  const writes = collapse([...frame.writes, ...settle])
+  const writes = writesOf(frame, settle)
+  if (isMessagingError(writes))
+    return Effect.zipRight(transaction?.rollback ?? Effect.void, Effect.fail(new CommitConflict(writes)))
   const sent = frame.direct.length === 0 ? Effect.void : sendDirect(frame.direct)
-  const written = begun ? transaction.commit(writes, sent) : Effect.zipRight(sent, commitAlone(store, writes))
+  const written =
+    begun && transaction !== undefined
+      ? transaction.commit(writes, sent)
+      : Effect.zipRight(sent, commitAlone(store, writes))
   return Effect.mapError(written, (error) => (error.reason === "Conflict" ? new CommitConflict(error) : error))
 }
 
@@ -456,7 +531,7 @@ const nested = <A, E, R>(outer: Frame, effect: Effect.Effect<A, E, R>): Effect.E
   Effect.uninterruptibleMask((restore) =>
     Effect.suspend(() => {
       if (!outer.open) return Effect.dieMessage(finished)
-      const inner = new Frame(outer.store, outer.transaction, outer.sql.nested(), outer)
+      const inner = new Frame(outer.store, outer, outer.transaction, outer.sql.nested())
       return Effect.exit(restore(enter(inner, effect))).pipe(
         Effect.flatMap((exit) => {
           inner.open = false

@@ -77,6 +77,33 @@ export const leases = (it: It): void => {
     })
   )
 
+  it.effect("burns nothing of what was claimed ahead, until it is started", () =>
+    Effect.gen(function* () {
+      const channel = fresh("orders")
+      const expected = yield* sent(channel, 1)
+      const ahead = using((store) => store.claim({ channel, limit: 1, leaseMillis: minute, owner: "w", ahead: true }))
+      const start = (...leases: ReadonlyArray<MessageStore.Lease>) => using((store) => store.started(leases))
+      yield* ahead
+      yield* advance(2 * minute)
+      const [second] = yield* ahead
+      assert.deepStrictEqual([second!.crashes, second!.envelope.attempt], [0, 1])
+      yield* start(second!.lease)
+      yield* advance(2 * minute)
+      const [third] = yield* ahead
+      assert.deepStrictEqual([third!.crashes, third!.envelope.attempt], [1, 2])
+      yield* start(second!.lease)
+      yield* start()
+      yield* advance(2 * minute)
+      const [fourth] = yield* ahead
+      assert.strictEqual(fourth!.crashes, 1)
+      yield* start(fourth!.lease)
+      yield* commit(acknowledge(fourth!))
+      yield* start(fourth!.lease)
+      assert.deepStrictEqual(ids([fourth!]), expected)
+      assert.isEmpty(yield* claim(channel))
+    })
+  )
+
   it.effect("raises the token with every claim", () =>
     Effect.gen(function* () {
       const { channel, delivery } = yield* claimed

@@ -6,10 +6,12 @@ import type { MessageStore } from "@holdfast/core"
 import type { Layer } from "effect"
 import { claiming } from "./claiming.ts"
 import { committing } from "./committing.ts"
+import { crashes } from "./crashes.ts"
 import { deadLetters } from "./deadLetters.ts"
 import type { Features } from "./fixtures.ts"
 import { keys } from "./keys.ts"
 import { leases } from "./leases.ts"
+import { letters } from "./letters.ts"
 import { ordering } from "./ordering.ts"
 import { pausing } from "./pausing.ts"
 import { refusals } from "./refusals.ts"
@@ -27,6 +29,7 @@ export const suite = <E>(
   within(layer(), { timeout: "1 minute" })(`MessageStore, ${name}`, (it) => {
     claiming(it, features)
     leases(it)
+    crashes(it)
     scheduling(it, features)
     timers(it)
     committing(it, features)
@@ -35,6 +38,7 @@ export const suite = <E>(
     keys(it)
     subscriptions(it)
     deadLetters(it)
+    letters(it)
     waking(it)
     ordering(it)
     pausing(it)

@@ -3,16 +3,13 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
-import type { Delivery } from "../MessageStore.ts"
-import { type Parts, start } from "./consumer.ts"
-import { noteClaim } from "./deliver.ts"
+import * as Consumer from "./consumer.ts"
 
 /** @internal */
 export type Reason = "Messages" | "Duration" | "Empty" | "Memory" | "Schedule"
 
 /** @internal */
 export interface Options {
-  readonly concurrency: number
   readonly pollMillis: number
   readonly schedule: Schedule.Schedule<unknown> | undefined
   /** Stops once so many are handled, and claims no more than are left of them. */
@@ -28,7 +25,7 @@ export interface Options {
  *
  * @internal
  */
-export const claimUntil = (parts: Parts, options: Options): Effect.Effect<Reason> => {
+export const claimUntil = (parts: Consumer.Parts, options: Options): Effect.Effect<Reason> => {
   const claiming = Effect.interruptible(Effect.suspend(() => loop(parts, options, resting(parts, options))))
   return options.durationMillis === undefined
     ? claiming
@@ -42,7 +39,7 @@ export const claimUntil = (parts: Parts, options: Options): Effect.Effect<Reason
 /** Waits until the channel is to be looked at again. Answers false when the schedule has ended. */
 type Rest = Effect.Effect<boolean>
 
-const resting = (parts: Parts, { pollMillis, schedule }: Options): Rest =>
+const resting = (parts: Consumer.Parts, { pollMillis, schedule }: Options): Rest =>
   schedule === undefined ? Effect.as(parts.source.wake(pollMillis), true) : restingBy(schedule)
 
 /** As the driver of a schedule does, but for however long. */
@@ -66,22 +63,23 @@ const sleep = (millis: number): Effect.Effect<void> =>
     ? Effect.sleep(millis)
     : Effect.flatMap(Effect.sleep(longestTimerMillis), () => sleep(millis - longestTimerMillis))
 
-const loop = (parts: Parts, options: Options, rest: Rest): Effect.Effect<Reason> =>
+const loop = (parts: Consumer.Parts, options: Options, rest: Rest): Effect.Effect<Reason> =>
   Effect.gen(function* () {
+    const { slots } = parts
     if (options.schedule !== undefined && !(yield* rest)) return "Schedule"
     while (true) {
-      if (parts.state.handled >= options.messages) return "Messages"
+      if (slots.handled >= options.messages) return "Messages"
       if (yield* options.memoryExceeded) return "Memory"
-      const inFlight = parts.inFlight.size
-      // never more than there are free slots: what is claimed is being handled, and memory stays bounded
-      const free = Math.min(options.concurrency, options.messages - parts.state.handled) - inFlight
-      if (free <= 0) {
-        yield* fewerInFlight(parts, inFlight)
+      const held = slots.hands.size
+      const wanted = slots.wanted(options.messages - slots.handled)
+      if (wanted.limit === 0) {
+        yield* slots.until(() => slots.wanted(options.messages - slots.handled).limit > 0 || slots.hands.size < held)
         continue
       }
-      const claimed = yield* claim(parts, free)
-      if (claimed === free) continue
-      const empty = claimed === 0 && inFlight === 0
+      const claimed = yield* claim(parts, wanted)
+      if (claimed === wanted.limit) continue
+      if (claimed === 0 && slots.ready > 0) yield* heedPause(parts)
+      const empty = claimed === 0 && held === 0
       if (empty && options.empty) return "Empty"
       if (!empty && awaitsEmpty(options)) yield* moreOrFewer(parts, options)
       else if (!(yield* rest)) return "Schedule"
@@ -90,13 +88,8 @@ const loop = (parts: Parts, options: Options, rest: Rest): Effect.Effect<Reason>
 
 const awaitsEmpty = ({ empty, schedule }: Options): boolean => empty || schedule !== undefined
 
-/** One step that cannot be cut in two: what the store has leased to us, we handle. Answers how many that is. */
-const claim = (parts: Parts, limit: number): Effect.Effect<number> =>
-  parts.source.claim(limit).pipe(
-    Effect.tap(noteClaim),
-    Effect.tap((deliveries) => Effect.forEach(deliveries, (delivery) => start(parts, delivery), { discard: true })),
-    Effect.map((deliveries: ReadonlyArray<Delivery>) => deliveries.length),
-    Effect.uninterruptible,
+const claim = (parts: Consumer.Parts, { ahead, limit }: ReturnType<Consumer.Parts["slots"]["wanted"]>) =>
+  Consumer.claim(parts, limit, ahead).pipe(
     // also after a defect: a consumer that stopped without a word would need a human
     Effect.sandbox,
     Effect.tapError((cause) => Effect.logWarning("Claiming failed; trying again", cause)),
@@ -104,19 +97,21 @@ const claim = (parts: Parts, limit: number): Effect.Effect<number> =>
     Effect.orDie
   )
 
+/** On a paused channel what was claimed ahead is not begun: it is given back. */
+const heedPause = (parts: Consumer.Parts): Effect.Effect<void> =>
+  parts.store.paused.pipe(
+    Effect.flatMap((paused) => (paused.includes(parts.source.channel) ? Consumer.putBack(parts) : Effect.void)),
+    Effect.catchAllCause((cause) => Effect.logDebug("It could not be checked whether the channel is paused", cause))
+  )
+
 const backoff = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")), Schedule.jittered)
 
 /** Waits for more to claim, or for the end of what is in flight. */
-const moreOrFewer = (parts: Parts, { pollMillis }: Options): Effect.Effect<void> =>
-  Effect.suspend(() =>
-    Effect.race(
+const moreOrFewer = (parts: Consumer.Parts, { pollMillis }: Options): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const held = Math.max(1, parts.slots.hands.size)
+    return Effect.race(
       Effect.interruptible(parts.source.wake(pollMillis)),
-      Effect.interruptible(fewerInFlight(parts, Math.max(1, parts.inFlight.size)))
+      Effect.interruptible(parts.slots.until(() => parts.slots.hands.size < held))
     )
-  )
-
-const fewerInFlight = (parts: Parts, count: number): Effect.Effect<void> =>
-  Effect.async<void>((resume) => {
-    if (parts.inFlight.size < count) return resume(Effect.void)
-    parts.state.slotFreed = () => resume(Effect.void)
   })

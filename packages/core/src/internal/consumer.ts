@@ -1,24 +1,45 @@
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Runtime from "effect/Runtime"
+import * as RuntimeFlags from "effect/RuntimeFlags"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { Channel, Policy } from "../Channel.ts"
 import type { HandlerRegistry } from "../HandlerRegistry.ts"
 import type { Delivery, Encoded } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
-import { type Consuming, deliver, noteClaim } from "./deliver.ts"
+import { type Consuming, giveBack, type Outcome } from "./deliver.ts"
+import * as Handling from "./handling.ts"
+import { type Batch, type Hand, Slots } from "./slots.ts"
 import * as Source from "./source.ts"
+import * as Span from "./span.ts"
 
 /** @internal */
 export interface Parts extends Consuming {
   /** The handlers on this channel, by name. */
   readonly endpoints: () => ReadonlyArray<string>
-  readonly inFlight: Map<Delivery, Fiber.RuntimeFiber<unknown>>
-  readonly lost: Set<Delivery>
-  /** `handled` counts what it has settled: not what it gave back or lost. */
-  readonly state: { stopping: boolean; handled: number; slotFreed: () => void }
+  readonly slots: Slots<Handling.Prepared>
+  readonly plans: Map<string, Map<string, Handling.Plan>>
+  /** What the consumer was built with: what follows a handler runs in it. */
+  readonly runtime: Runtime.Runtime<never>
+  readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
+  readonly nanos: () => bigint
+  /** Handlers that ended well in this turn. */
+  ended: Array<Handling.Ended>
+  /** A message has had its end, for this time. */
+  readonly settled: (hand: Hand<Handling.Prepared>, outcome: Outcome) => void
+  readonly state: { stopping: boolean }
+}
+
+/** @internal */
+export interface Options {
+  readonly leaseMillis: number
+  readonly owner: string
+  readonly concurrency: number
 }
 
 /** @internal */
@@ -27,26 +48,49 @@ export const make = (
   registry: HandlerRegistry["Type"],
   channel: Channel,
   policy: Policy,
-  options: { readonly leaseMillis: number; readonly owner: string }
-): Parts => {
-  const lost = new Set<Delivery>()
-  const state = { stopping: false, handled: 0, slotFreed: () => {} }
-  return {
-    store,
-    registry,
-    source: Source.make(store, channel, options),
-    policy,
-    inFlight: new Map(),
-    lost,
-    state,
-    endpoints: () =>
-      registry
-        .all()
-        .filter((entry) => entry.local && entry.route?.channel.name === channel.name)
-        .map((entry) => entry.name),
-    interrupted: (delivery) => (lost.has(delivery) ? "Lost" : state.stopping ? "Stopping" : undefined)
-  }
-}
+  options: Options
+): Effect.Effect<Parts> =>
+  Effect.map(Effect.runtime<never>(), (built) => {
+    const runtime = Runtime.make({
+      context: built.context,
+      fiberRefs: built.fiberRefs,
+      runtimeFlags: RuntimeFlags.enable(built.runtimeFlags, RuntimeFlags.Interruption)
+    })
+    const clock = Context.get(Span.servicesOf(runtime), Clock.Clock)
+    const source = Source.make(store, channel, options)
+    const state = { stopping: false }
+    const slots: Slots<Handling.Prepared> = new Slots(options.concurrency, source.stored ? mostAhead : 0, {
+      begin: (hand) => Handling.begin(parts, hand),
+      turned: () => commitTogether(parts),
+      start: (batch, started) => parts.fork(start(parts, batch)).addObserver(started)
+    })
+    const parts: Parts = {
+      store,
+      registry,
+      source,
+      policy,
+      slots,
+      state,
+      runtime,
+      plans: new Map(),
+      ended: [],
+      traced: Span.tracerOf(runtime) !== undefined,
+      fork: (effect) => Runtime.runFork(runtime, effect),
+      nanos: () => clock.unsafeCurrentTimeNanos(),
+      settled: (hand, outcome) => slots.settled(hand, !untouched.has(outcome)),
+      claimedHere: (delivery) => slots.hands.get(delivery)?.claimedHere,
+      interrupted: (delivery) => (slots.hands.get(delivery)?.lost ? "Lost" : state.stopping ? "Stopping" : undefined),
+      endpoints: () =>
+        registry
+          .all()
+          .filter((entry) => entry.local && entry.route?.channel.name === channel.name)
+          .map((entry) => entry.name)
+    }
+    return parts
+  })
+
+/** How a message ends that was not settled: it comes again as it was. */
+const untouched: ReadonlySet<Outcome> = new Set<Outcome>(["Released", "Lost", "Stopped"])
 
 /** Renews the leases of what is in flight until the scope closes; then drains. @internal */
 export const open = (
@@ -59,19 +103,15 @@ export const open = (
     yield* Effect.addFinalizer(() => stop(parts, options.drainMillis))
   })
 
-/** Handles a message in a fiber of its own, whatever becomes of whoever claimed it. @internal */
-export const start = (parts: Parts, delivery: Delivery): Effect.Effect<Fiber.RuntimeFiber<unknown>> =>
-  Effect.gen(function* () {
-    const fiber = yield* Effect.forkDaemon(Effect.interruptible(deliver(parts, delivery)))
-    parts.inFlight.set(delivery, fiber)
-    fiber.addObserver((exit) => {
-      parts.inFlight.delete(delivery)
-      parts.lost.delete(delivery)
-      if (Exit.isSuccess(exit) && exit.value !== "Released" && exit.value !== "Lost") parts.state.handled++
-      parts.state.slotFreed()
+/** Claims messages and takes them in hand: one step that cannot be cut in two. Answers how many. @internal */
+export const claim = (parts: Parts, limit: number, ahead: boolean): Effect.Effect<number, MessagingError> =>
+  Effect.uninterruptible(
+    Effect.zipWith(parts.source.claim(limit, ahead), Clock.currentTimeMillis, (deliveries, now) => {
+      parts.slots.take(deliveries, now, ahead)
+      if (deliveries.length === limit) parts.slots.pace.full()
+      return deliveries.length
     })
-    return fiber
-  })
+  )
 
 /** Handles what is waiting, one message after the other, and answers how many that was. @internal */
 export const drain = (parts: Parts, options: { readonly leaseMillis: number }): Effect.Effect<number, MessagingError> =>
@@ -82,26 +122,59 @@ export const drain = (parts: Parts, options: { readonly leaseMillis: number }): 
     return handled
   }).pipe(Effect.scoped)
 
+/** Gives back what was claimed and not begun. @internal */
+export const putBack = (
+  parts: Parts,
+  select: (hand: Hand<Handling.Prepared>) => boolean = () => true
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const hands = parts.slots.withdraw(select)
+    if (hands.length === 0) return Effect.void
+    parts.slots.pace.forget()
+    for (const hand of hands) Handling.leave(parts, hand)
+    return Effect.map(
+      giveBack(
+        parts,
+        hands.map(({ delivery }) => delivery),
+        0
+      ),
+      () => {
+        for (const hand of hands) parts.settled(hand, "Released")
+      }
+    )
+  }).pipe(Effect.uninterruptible)
+
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
 
+/** How many messages of a store are held at most, begun or not. */
+const mostAhead = 1_000
+
+/** Once it is lost nobody begins with it: then its renewal says so, and it is not in line any more. */
+const start = ({ source }: Parts, { deliveries }: Batch): Effect.Effect<void> =>
+  source.started(deliveries).pipe(
+    Effect.sandbox,
+    Effect.tapError((cause) => Effect.logWarning("What was claimed ahead could not be begun; trying again", cause)),
+    Effect.retry(Schedule.spaced("500 millis")),
+    Effect.orDie
+  )
+
+const commitTogether = (parts: Parts): void => {
+  if (parts.ended.length === 0) return
+  const { ended } = parts
+  parts.ended = []
+  Handling.commitTogether(parts, ended)
+}
+
 /** Answers whether there was a message. One that is interrupted gives it back. */
 const drainOne = (parts: Parts): Effect.Effect<boolean, MessagingError> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.tap(parts.source.claim(1), noteClaim), ([delivery]) => {
-      if (delivery === undefined) return Effect.succeed(false)
-      // its own fiber, whatever the handler does to it
-      return Effect.flatMap(start(parts, delivery), (fiber) => {
-        const giveBack = Effect.suspend(() => {
-          parts.state.stopping = true
-          return Fiber.interrupt(fiber)
-        })
-        return Effect.as(
-          Effect.onInterrupt(restore(Fiber.await(fiber)), () => giveBack),
-          true
-        )
-      })
+    Effect.flatMap(claim(parts, 1, false), (claimed) => {
+      if (claimed === 0) return Effect.succeed(false)
+      const settled = parts.slots.until(() => parts.slots.hands.size === 0)
+      const ended = Effect.onInterrupt(restore(settled), () => Effect.zipRight(interrupt(parts), settled))
+      return Effect.as(ended, true)
     })
   )
 
@@ -109,9 +182,10 @@ const drainOne = (parts: Parts): Effect.Effect<boolean, MessagingError> =>
 const renewForever = (parts: Parts, leaseMillis: number): Effect.Effect<never> =>
   Effect.flatMap(Clock.currentTimeMillis, (started) => {
     let renewedAt = started
+    let newest = 0
     const renew = Effect.gen(function* () {
       yield* Effect.sleep(Math.floor(leaseMillis / 3))
-      const deliveries = [...parts.inFlight.keys()]
+      const deliveries = [...parts.slots.hands.keys()]
       const now = yield* Clock.currentTimeMillis
       const lost =
         deliveries.length === 0
@@ -120,27 +194,44 @@ const renewForever = (parts: Parts, leaseMillis: number): Effect.Effect<never> =
       if (Either.isRight(lost)) renewedAt = now
       // without an answer for a whole lease, all of them are somebody else's by now
       const gone = Either.isRight(lost) ? lost.right : now - renewedAt >= leaseMillis ? deliveries : []
-      yield* Effect.forEach(gone, (delivery) => abandon(parts, delivery), { discard: true })
+      for (const delivery of gone) abandon(parts, delivery)
+      // handlers are slower than they were: others may have what waits here since the last time
+      const waiting = newest
+      newest = parts.slots.newest
+      yield* putBack(parts, ({ place, stage }) => stage === "Ready" && place < waiting)
     })
     return Effect.forever(renew)
   })
 
-const abandon = (parts: Parts, delivery: Delivery): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const fiber = parts.inFlight.get(delivery)
-    if (fiber === undefined) return Effect.void
-    parts.lost.add(delivery)
-    return Effect.asVoid(Fiber.interruptFork(fiber))
-  })
+const abandon = (parts: Parts, delivery: Delivery): void => {
+  const hand = parts.slots.hands.get(delivery)
+  if (hand === undefined) return
+  hand.lost = true
+  hand.fiber?.unsafeInterruptAsFork(FiberId.none)
+  for (const unbegun of parts.slots.withdraw((each) => each === hand)) {
+    Handling.leave(parts, unbegun)
+    parts.settled(unbegun, "Lost")
+  }
+}
 
 /** Takes nothing new, lets handlers finish, interrupts and gives back the rest. */
 const stop = (parts: Parts, drainMillis: number): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const fibers = () => [...parts.inFlight.values()]
-    yield* Effect.forEach(fibers(), Fiber.await, { concurrency: "unbounded", discard: true }).pipe(
-      Effect.interruptible,
-      Effect.timeoutOption(drainMillis)
-    )
+    const { slots } = parts
+    const empty = slots.until(() => slots.hands.size === 0)
+    yield* putBack(parts)
+    yield* empty.pipe(Effect.interruptible, Effect.timeoutOption(drainMillis))
+    yield* interrupt(parts)
+    yield* empty
+  })
+
+/** Ends what runs, and gives it back. */
+const interrupt = (parts: Parts): Effect.Effect<void> =>
+  Effect.suspend(() => {
     parts.state.stopping = true
-    yield* Fiber.interruptAll(fibers())
+    for (const { fiber, letGo } of parts.slots.hands.values()) {
+      fiber?.unsafeInterruptAsFork(FiberId.none)
+      letGo?.()
+    }
+    return putBack(parts)
   })

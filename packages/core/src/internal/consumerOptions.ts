@@ -24,7 +24,6 @@ export const drainOf = (options: RunOptions | undefined): number =>
 export const claimingOf = (options: RunOptions | undefined, memoryUsage: Effect.Effect<number>): claiming.Options => {
   const { duration, empty, memory, messages } = options?.stopAfter ?? {}
   return {
-    concurrency: concurrencyOf(options),
     pollMillis: Duration.toMillis(options?.pollInterval ?? "1 second"),
     schedule: options?.schedule,
     messages: messages ?? Number.POSITIVE_INFINITY,

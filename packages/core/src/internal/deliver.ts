@@ -1,27 +1,28 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import * as Tracer from "effect/Tracer"
 import type { Policy } from "../Channel.ts"
-import type { Envelope, Failure } from "../Envelope.ts"
+import type { Envelope } from "../Envelope.ts"
 import type { Entry, HandlerRegistry } from "../HandlerRegistry.ts"
-import { traceparent } from "../Headers.ts"
 import type * as Message from "../Message.ts"
 import type { Delivery, Due, Encoded } from "../MessageStore.ts"
 import { FailureClassifier, isMessagingError, type MessagingError, some } from "../MessagingError.ts"
-import * as RetryPolicy from "../RetryPolicy.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
+import { outageBackoff } from "./backoff.ts"
 import { versionOf } from "./decode.ts"
 import { AlreadyHandled, orderingKeyOf, retryInPlace, withOrderingKey } from "./dispatch.ts"
 import { render, verdict } from "./failure.ts"
+import { withFailure } from "./failures.ts"
 import { giveUp, isIncurable, policyOf } from "./giveUp.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
+import { nextAttempt } from "./retrying.ts"
 import { commitOne, onceOnly, type Source } from "./source.ts"
+import * as Span from "./span.ts"
+import { unknown, unknownEndpoint, unknownVersion } from "./unknown.ts"
 
 /**
  * What a consumer works with.
@@ -35,14 +36,86 @@ export interface Consuming {
   readonly policy: Policy
   /** The consumer lost the message, or is shutting down: what is interrupted now failed nobody's attempt. */
   readonly interrupted: (delivery: Delivery) => "Lost" | "Stopping" | undefined
+  /** When, by this process's clock, it was claimed. */
+  readonly claimedHere: (delivery: Delivery) => number | undefined
+  /** Where the consumer runs, somebody traces. */
+  readonly traced: boolean
 }
 
 /** How the message ended, for this time. @internal */
-export type Outcome = "Handled" | "Retried" | "Parked" | "Discarded" | "Expired" | "Released" | "Lost"
+export type Outcome =
+  | "Handled"
+  | "Retried"
+  | "Parked"
+  | "Discarded"
+  | "Resent"
+  | "Stopped"
+  | "Expired"
+  | "Released"
+  | "Lost"
 
 /** Handles one claimed message and settles it. Never fails: what cannot be settled comes back when its lease ends. @internal */
-export const deliver = (consuming: Consuming, delivery: Delivery): Effect.Effect<Outcome> =>
-  Effect.uninterruptibleMask((restore) => deliverWith(consuming, delivery, restore)).pipe(
+export const deliver = (
+  consuming: Consuming,
+  delivery: Delivery,
+  /** Told when the message was read with what its schema needs. */
+  onRead: () => void = () => {}
+): Effect.Effect<Outcome> =>
+  Effect.uninterruptibleMask((restore) =>
+    atLast(consuming, delivery, deliverWith(consuming, delivery, restore, onRead))
+  )
+
+/** Settles a message by how its unit ended. Never fails. @internal */
+export const conclude = (
+  consuming: Consuming,
+  entry: Entry,
+  delivery: Delivery,
+  message: unknown,
+  exit: Effect.Effect<Exit.Exit<unknown, unknown>>
+): Effect.Effect<Outcome> =>
+  atLast(
+    consuming,
+    delivery,
+    Effect.flatMap(exit, (exit) => patiently(settle(consuming, entry, delivery, message, exit)))
+  ).pipe(Effect.uninterruptible)
+
+/** Gives messages back that were not begun. Never fails. @internal */
+export const giveBack = (
+  { source }: Consuming,
+  deliveries: ReadonlyArray<Delivery>,
+  afterMillis: number
+): Effect.Effect<void> =>
+  patiently(source.release(deliveries, afterMillis)).pipe(
+    Effect.catchAllCause((cause) =>
+      Effect.logWarning("Messages could not be given back; they come back when their lease ends", cause)
+    ),
+    Effect.annotateLogs({ channel: source.channel })
+  )
+
+/** Whether there is nothing to do with the message but to handle it. @internal */
+export const isPlain = (consuming: Consuming, entry: Entry, { version }: Message.AnyClass, delivery: Delivery) => {
+  const { envelope } = delivery
+  const { deadLetter, delay } = entry.route!
+  return (
+    delivery.crashes < deadLetter.afterCrashes &&
+    versionOf(envelope.headers) === version &&
+    envelope.orderingKey !== "" &&
+    !(delivery.undelayed && delay !== undefined) &&
+    !hasExpired(entry, delivery) &&
+    consuming.registry.interceptors.at("Consumer").length === 0
+  )
+}
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+const atLast = (
+  consuming: Consuming,
+  delivery: Delivery,
+  delivered: Effect.Effect<Outcome, MessagingError>
+): Effect.Effect<Outcome> =>
+  delivered.pipe(
     Effect.catchAllCause((cause) =>
       Effect.as(
         Effect.logWarning("A message could not be settled; it comes back when its lease ends", cause),
@@ -56,14 +129,11 @@ export const deliver = (consuming: Consuming, delivery: Delivery): Effect.Effect
     })
   )
 
-// -----------------------------------------------------------------------------
-// internal
-// -----------------------------------------------------------------------------
-
 const deliverWith = (
   consuming: Consuming,
   delivery: Delivery,
-  restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+  onRead: () => void
 ): Effect.Effect<Outcome, MessagingError> =>
   Effect.gen(function* () {
     const { envelope } = delivery
@@ -72,17 +142,19 @@ const deliverWith = (
     }
     const entry = consuming.registry.byName(envelope.endpoint)
     const known = entry?.local ? classOf(entry, envelope.tag) : undefined
-    if (entry === undefined || known === undefined) return yield* unknown(consuming, delivery, unknownEndpoint)
-    if (versionOf(envelope.headers) > known.version) {
-      return yield* unknown(consuming, delivery, unknownVersion(known.version))
+    if (entry === undefined || known === undefined) {
+      return yield* patiently(unknown(consuming, delivery, unknownEndpoint))
     }
-    consuming.registry.unknownSince.delete(copyOf(envelope))
+    if (versionOf(envelope.headers) > known.version) {
+      return yield* patiently(unknown(consuming, delivery, unknownVersion(known.version)))
+    }
     const prepared = yield* Effect.exit(prepare(entry, delivery))
     if (Exit.isFailure(prepared)) {
       const reason = Option.isSome(Cause.failureOption(prepared.cause)) ? "Undecodable" : "Defect"
       const why = verdict(reason, envelope.endpoint, prepared.cause)
       return yield* patiently(giveUp(consuming, delivery, why, envelope.failures))
     }
+    onRead()
     const { key, message, orderingKey, wait } = prepared.value
     const due = wait !== undefined && (yield* isAhead(consuming.store, wait)) ? wait : undefined
     if (due !== undefined || envelope.orderingKey === "") {
@@ -102,7 +174,7 @@ const deliverWith = (
   })
 
 /** A database that is away for a moment when the message is settled: the lease outlives that. */
-const patiently = (settled: Effect.Effect<Outcome, MessagingError>): Effect.Effect<Outcome, MessagingError> =>
+const patiently = <A>(settled: Effect.Effect<A, MessagingError>): Effect.Effect<A, MessagingError> =>
   Effect.retry(settled, {
     while: (error) => error.reason === "Unavailable",
     schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo("8 seconds"))
@@ -139,12 +211,8 @@ const handle = (
   const handled = onceOnly(store, source, delivery, entry.handle(message, delivery.envelope))
   const once = UnitOfWork.root(store, handled, { settle: source.settle(delivery), onCommit })
   const delivered = surrounded(consuming, entry, delivery, message, retryInPlace(entry, once))
-  return Effect.withSpan(delivered, `handle ${entry.name}`, {
-    kind: "consumer",
-    captureStackTrace: false,
-    attributes: { "messaging.message.id": delivery.envelope.id, "messaging.destination.name": source.channel },
-    ...parentSpan(delivery.envelope)
-  })
+  const handling = { channel: source.channel, envelope: delivery.envelope, name: entry.name }
+  return Span.around(handling, consuming.traced, delivered)
 }
 
 /** What was handled already is no failure: interceptors see none. */
@@ -197,13 +265,11 @@ const settle = (
     some(exit.cause, (value) => isInfrastructure(store, classifier, value))
       ? Effect.zipRight(
           Effect.logWarning("The infrastructure failed, not the handler: the message is given back", exit.cause),
-          release(source, delivery, infrastructureBackoffMillis)
+          Effect.flatMap(outageBackoff(registry, envelope), (millis) => release(source, delivery, millis))
         )
       : failed(consuming, entry, delivery, exit.cause)
   )
 }
-
-const infrastructureBackoffMillis = 1_000
 
 const isInfrastructure = (
   store: Encoded,
@@ -215,13 +281,13 @@ const isInfrastructure = (
 const failed = (consuming: Consuming, entry: Entry, delivery: Delivery, cause: Cause.Cause<unknown>) =>
   Effect.gen(function* () {
     const { envelope } = delivery
-    const at = yield* storeNow(delivery)
-    const failures: ReadonlyArray<Failure> = [...envelope.failures, { at, error: render(cause) }]
+    const at = yield* storeNow(consuming, delivery)
+    const failures = withFailure(envelope.failures, at, cause)
     const error = Cause.failureOption(cause)
     if (Option.isNone(error))
       return yield* giveUp(consuming, delivery, verdict("Defect", envelope.endpoint, cause), failures)
-    const schedule = isIncurable(error.value) ? undefined : entry.route?.retry
-    const next = schedule === undefined ? Option.none() : yield* RetryPolicy.next(schedule, failures, error.value)
+    const retries = isIncurable(error.value) ? undefined : entry.route
+    const next = yield* nextAttempt(retries, failures, error.value)
     if (Option.isNone(next)) {
       return yield* giveUp(consuming, delivery, verdict("Exhausted", envelope.endpoint, cause), failures)
     }
@@ -261,72 +327,8 @@ const crashed = (consuming: Consuming, delivery: Delivery) =>
     delivery.envelope.failures
   )
 
-/** What this process does not know of a message: as it logs it, and as the dead letter says it in the end. */
-interface Unknown {
-  readonly reason: "UnknownEndpoint" | "UnknownVersion"
-  readonly warning: (envelope: Envelope) => string
-  readonly error: (envelope: Envelope, channel: string) => string
-}
-
-const unknownEndpoint: Unknown = {
-  reason: "UnknownEndpoint",
-  warning: ({ endpoint, tag }) => `Nobody here handles ${tag} as "${endpoint}"`,
-  error: ({ endpoint, tag }, channel) =>
-    `No consumer of channel "${channel}" handles ${tag} as "${endpoint}": was the handler renamed or removed?`
-}
-
-const unknownVersion = (newest: number): Unknown => ({
-  reason: "UnknownVersion",
-  warning: ({ headers, tag }) => `${tag} is of version ${versionOf(headers)}, and known here up to version ${newest}`,
-  error: ({ headers, tag }, channel) =>
-    `${tag} is of version ${versionOf(headers)}, but no consumer of channel "${channel}" knows it beyond version ` +
-    `${newest}: deploy a build that does, and replay`
-})
-
-/** Another version of this system may know it: the message waits for that, for as long as the channel says. */
-const unknown = (consuming: Consuming, delivery: Delivery, what: Unknown) =>
-  Effect.gen(function* () {
-    const { envelope } = delivery
-    const { unknownSince } = consuming.registry
-    const copy = copyOf(envelope)
-    const now = yield* Clock.currentTimeMillis
-    const since = unknownSince.get(copy) ?? now
-    if (now - since < consuming.policy.deadLetter.unknownEndpointAfter) {
-      remember(unknownSince, copy, since)
-      yield* Effect.logWarning(`${what.warning(envelope)}: the message is given back`)
-      return yield* release(consuming.source, delivery, unknownDelayMillis)
-    }
-    unknownSince.delete(copy)
-    return yield* giveUp(
-      consuming,
-      delivery,
-      {
-        reason: what.reason,
-        error: what.error(envelope, consuming.source.channel),
-        fingerprint: `${envelope.endpoint} ${what.reason}`
-      },
-      envelope.failures
-    )
-  })
-
-/** Bounded: those go first that were not met for longest, since other consumers have taken them. */
-const remember = (unknownSince: Map<string, number>, copy: string, since: number): void => {
-  unknownSince.delete(copy)
-  if (unknownSince.size >= 10_000)
-    for (const [oldest] of unknownSince) {
-      unknownSince.delete(oldest)
-      break
-    }
-  unknownSince.set(copy, since)
-}
-
-/** One copy of a message, whatever row it is in. */
-const copyOf = (envelope: Envelope): string => `${envelope.endpoint}:${envelope.id}`
-
-const unknownDelayMillis = 5_000
-
 const release = (source: Source, delivery: Delivery, afterMillis: number): Effect.Effect<Outcome, MessagingError> =>
-  Effect.as(source.release(delivery, afterMillis), "Released")
+  Effect.as(source.release([delivery], afterMillis), "Released")
 
 /** A copy made by a publisher that did not know this handler: its delay and its ordering key are applied here. */
 const putBack = (
@@ -358,30 +360,5 @@ const isAhead = (store: Encoded, due: Due): Effect.Effect<boolean, MessagingErro
   due._tag === "After" ? Effect.succeed(due.millis > 0) : Effect.map(store.now, (now) => due.epochMillis > now)
 
 /** The store's clock, told from the time of the claim: asking the database again is not needed. */
-const storeNow = (delivery: Delivery): Effect.Effect<number> =>
-  Effect.map(
-    Clock.currentTimeMillis,
-    (now) => delivery.claimedAt + Math.max(0, now - (claimedHere.get(delivery) ?? now))
-  )
-
-const claimedHere = new WeakMap<Delivery, number>()
-
-/** Notes when, by this process's clock, messages were claimed. @internal */
-export const noteClaim = (deliveries: ReadonlyArray<Delivery>): Effect.Effect<void> =>
-  Effect.map(Clock.currentTimeMillis, (now) => {
-    for (const delivery of deliveries) claimedHere.set(delivery, now)
-  })
-
-const parentSpan = (envelope: Envelope): { readonly parent?: Tracer.ExternalSpan } => {
-  const parts = envelope.headers[traceparent]?.split("-")
-  return parts?.length === 4
-    ? {
-        parent: Tracer.externalSpan({
-          traceId: parts[1]!,
-          spanId: parts[2]!,
-          sampled: parts[3] === "01",
-          context: Context.empty()
-        })
-      }
-    : {}
-}
+const storeNow = ({ claimedHere }: Consuming, delivery: Delivery): Effect.Effect<number> =>
+  Effect.map(Clock.currentTimeMillis, (now) => delivery.claimedAt + Math.max(0, now - (claimedHere(delivery) ?? now)))

@@ -1,10 +1,10 @@
 import * as Effect from "effect/Effect"
-import { MessageFailed } from "../DeadLetter.ts"
 import { CurrentEnvelope, type Envelope } from "../Envelope.ts"
 import type { Entry } from "../HandlerRegistry.ts"
 import { MessagingError } from "../MessagingError.ts"
 import { UnitOfWork } from "../UnitOfWork.ts"
 import { type Bus, makeMetadata } from "./dispatch.ts"
+import { MessageFailed } from "./messageFailed.ts"
 import { encode, enqueue } from "./outgoing.ts"
 import type { Verdict } from "./source.ts"
 

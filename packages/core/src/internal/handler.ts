@@ -8,6 +8,7 @@ import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { pipeArguments } from "effect/Pipeable"
+import type * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
 import type { Channel, TagClass } from "../Channel.ts"
@@ -25,7 +26,10 @@ import { CurrentEndpoint } from "./endpoint.ts"
 import { problemOf } from "./handlerInput.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
+import * as Keys from "./keys.ts"
 import { messagesIn } from "./output.ts"
+import { inPlace } from "./retrying.ts"
+import type { Standing } from "./standing.ts"
 import { twoOfOneTag } from "./wire.ts"
 
 /** @internal */
@@ -148,6 +152,7 @@ const checkStore = ({ options }: Any, entry: Entry, context: Context.Context<nev
 /** What a handler's layer was built with: what its handlers see, whoever sends to them. */
 interface Surroundings {
   readonly context: Context.Context<never>
+  readonly runtime: Runtime.Runtime<never>
   /** Gives an effect the clock, configuration, random numbers, tracer and loggers of the layer. */
   readonly within: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   readonly registry: HandlerRegistry["Type"]
@@ -155,11 +160,13 @@ interface Surroundings {
 
 const capture = (registry: HandlerRegistry["Type"]): Effect.Effect<Surroundings> =>
   Effect.gen(function* () {
-    const context = yield* Effect.context<never>()
+    const runtime = yield* Effect.runtime<never>()
+    const { context } = runtime
     const services = yield* FiberRef.get(DefaultServices.currentServices)
     const loggers = yield* FiberRef.get(FiberRef.currentLoggers)
     return {
       context,
+      runtime,
       registry,
       within: (effect) =>
         effect.pipe(
@@ -179,12 +186,13 @@ const makeEntry = (handler: Any, surroundings: Surroundings, local: boolean): En
     messages: handler.messages,
     internal: handler.options.internal ?? [],
     route,
-    retry: handler.options.retryInPlace,
+    retry: inPlace(handler.options.retryInPlace, handler.options.retryTagsInPlace),
     handle: ofItsClass(handler, makeHandle(handler, route, surroundings)),
     serialize: handler.options.serialize,
     encode: codecs.encode,
     decode: codecs.decode,
-    validate: makeValidate(handler)
+    validate: makeValidate(handler),
+    standing: makeStanding(handler, route, surroundings)
   }
 }
 
@@ -201,9 +209,14 @@ const makeRoute = (handler: Any, context: Context.Context<never>): Route | undef
     orderingKey: orderedBy,
     timeToLive: timeToLive === undefined ? undefined : Duration.toMillis(timeToLive),
     retry: retryDurably ?? policy.retry,
+    retryTags: handler.options.retryTagsDurably,
     deadLetter: {
       ...policy.deadLetter,
       onGivenUp: deadLetter?.onGivenUp ?? policy.deadLetter.onGivenUp,
+      resendAfter:
+        deadLetter?.resendAfter === undefined
+          ? policy.deadLetter.resendAfter
+          : Duration.toMillis(deadLetter.resendAfter),
       afterCrashes: deadLetter?.afterCrashes ?? policy.deadLetter.afterCrashes
     },
     errorChannel: errorChannel?.channelName ?? policy.errorChannel
@@ -243,25 +256,38 @@ const makeValidate = (handler: Any): Entry["validate"] => {
     )
 }
 
+type Perform = (message: any, envelope: Metadata) => Effect.Effect<unknown, unknown, any>
+
+/** The handler with what is wrapped around it: interceptors, deduplication, and the check of what it returned. */
+const makePerform = (handler: Any, route: Route | undefined, registry: HandlerRegistry["Type"]): Perform => {
+  const { observe } = registry
+  const destination = { name: handler.name, route }
+  const complete = replies(handler) ? identity : Effect.flatMap((answer: unknown) => loseNothing(handler, answer))
+  const plain: Perform = (message, envelope) => complete(Effect.suspend(() => handler.handle(message, envelope)))
+  const handled: Perform = (message, envelope) =>
+    intercepted(registry, "Handler", message, envelope, destination, plain(message, envelope))
+  return handler.options.deduplicate === undefined
+    ? handled
+    : (message, envelope) =>
+        Effect.suspend(() => deduplicated(handler, message, envelope, observe, handled(message, envelope)))
+}
+
+const endpointOf = (handler: Any, route: Route | undefined, { observe }: HandlerRegistry["Type"]) => ({
+  name: handler.name,
+  channel: route?.channel,
+  observe
+})
+
 const makeHandle = (
   handler: Any,
   route: Route | undefined,
   { context, registry, within }: Surroundings
 ): Entry["handle"] => {
-  const complete = replies(handler) ? identity : Effect.flatMap((answer) => loseNothing(handler, answer))
+  const perform = makePerform(handler, route, registry)
+  const endpoint = endpointOf(handler, route, registry)
   return (message, envelope) => {
-    const { observe } = registry
-    const endpoint = { name: handler.name, channel: route?.channel, observe }
     const isQuery = message.constructor?.kind === "Query"
-    const handled = intercepted(
-      registry,
-      "Handler",
-      message,
-      envelope,
-      { name: handler.name, route },
-      complete(Effect.suspend(() => handler.handle(message, envelope)))
-    )
-    return Effect.suspend(() => deduplicated(handler, message, envelope, observe, handled)).pipe(
+    return perform(message, envelope).pipe(
       Effect.scoped,
       within,
       Effect.mapInputContext((caller: Context.Context<never>) =>
@@ -270,6 +296,18 @@ const makeHandle = (
     ) as Effect.Effect<unknown, unknown>
   }
 }
+
+const makeStanding = (handler: Any, route: Route | undefined, { registry, runtime }: Surroundings): Standing => ({
+  runtime,
+  endpoint: endpointOf(handler, route, registry),
+  perform: makePerform(handler, route, registry),
+  decode: new Map(
+    [...handler.messages, ...(handler.options.internal ?? [])].map((message) => [
+      message._tag,
+      Schema.decodeUnknownEither(message as unknown as Schema.Schema<any, any, never>)
+    ])
+  )
+})
 
 /** What was not stored was not decoded either: another class may come under the tag. */
 const ofItsClass = ({ messages, options }: Any, handle: Entry["handle"]): Entry["handle"] => {
@@ -298,19 +336,24 @@ const deduplicated = (
   effect: Effect.Effect<any, any, any>
 ) => {
   const options = handler.options.deduplicate
-  if (options === undefined) return effect
-  const own = options.key(message, envelope)
-  const key = `${handler.name}:${own}`
-  const detail = `${envelope.tag} was handled already under the key "${key}"`
+  // what only the runtime sends has no key, and comes once: the timeouts of a saga
+  if (options === undefined || handler.options.internal?.some(({ _tag }) => _tag === envelope.tag)) return effect
+  const own = options.key === undefined ? undefined : (options.key(message, envelope) ?? "")
+  const known = own === undefined ? `id "${envelope.id}"` : `key "${own}"`
+  const detail = `${envelope.tag} was handled already by "${handler.name}" under the ${known}`
   const duplicate = Effect.zipRight(
     afterCommit(Effect.sync(() => observe?.({ _tag: "Ignored", message, envelope, detail }))),
     Effect.logInfo(detail)
   )
-  const empty = `the key of ${envelope.tag} for Handler.deduplicate of "${handler.name}" is empty: give each its own`
   return Effect.zipRight(
-    Input.reject(own === "" ? empty : undefined),
+    Input.reject(Input.key(`the key of ${envelope.tag} for Handler.deduplicate of "${handler.name}"`, own)),
     Effect.flatMap(Deduplication, (deduplication) =>
-      deduplication.once(key, Duration.toMillis(options.window), effect, duplicate)
+      deduplication.once(
+        own === undefined ? Keys.ofMessage(handler.name, envelope.id) : Keys.ofBusiness(handler.name, own),
+        Duration.toMillis(options.window),
+        effect,
+        duplicate
+      )
     )
   )
 }

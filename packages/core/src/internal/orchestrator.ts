@@ -31,6 +31,7 @@ import {
   stepsOf
 } from "./orchestratorState.ts"
 import { encode, enqueue } from "./outgoing.ts"
+import { inPlace } from "./retrying.ts"
 
 /** @internal */
 export const TypeId = "~@holdfast/core/Orchestrator" as const
@@ -157,6 +158,7 @@ const part = (definition: Definition, step: Any): Any =>
     {
       ...step.options,
       retryInPlace: undefined,
+      retryTagsInPlace: undefined,
       step: true,
       internal: [OrchestratorStep],
       stored: `Step ${step.name} of orchestrator ${definition.name} has messages of its own`
@@ -265,7 +267,11 @@ const run = (
     Effect.provideService(CurrentEnvelope, own),
     Effect.withSpan(`step ${endpoint}`, { captureStackTrace: false }),
     scope,
-    (tried) => retryInPlace({ retry: step.options.retryInPlace }, tried as Effect.Effect<unknown, unknown>),
+    (tried) =>
+      retryInPlace(
+        { retry: inPlace(step.options.retryInPlace, step.options.retryTagsInPlace) },
+        tried as Effect.Effect<unknown, unknown>
+      ),
     Effect.map(Either.right),
     Effect.catchIf(
       (error) => !isMessagingError(error) && declared(error),

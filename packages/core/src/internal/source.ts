@@ -2,10 +2,12 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Channel, Direct } from "../Channel.ts"
-import type { Envelope, Failure } from "../Envelope.ts"
+import { type Envelope, type Failure, failureCount } from "../Envelope.ts"
 import type { Deduplicate, Delivery, Encoded, ParkReason, Write } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
+import { canaryHandled } from "./canary.ts"
 import { AlreadyHandled } from "./dispatch.ts"
+import * as Keys from "./keys.ts"
 
 /** @internal */
 export interface Verdict {
@@ -21,14 +23,18 @@ export interface Verdict {
  */
 export interface Source {
   readonly channel: string
-  readonly claim: (limit: number) => Effect.Effect<ReadonlyArray<Delivery>, MessagingError>
+  /** All of it is the store's: settling is a write, and messages can be claimed ahead. */
+  readonly stored: boolean
+  readonly claim: (limit: number, ahead: boolean) => Effect.Effect<ReadonlyArray<Delivery>, MessagingError>
+  /** Before what was claimed ahead is begun. */
+  readonly started: (deliveries: ReadonlyArray<Delivery>) => Effect.Effect<void, MessagingError>
   readonly renew: (deliveries: ReadonlyArray<Delivery>) => Effect.Effect<ReadonlyArray<Delivery>, MessagingError>
   readonly wake: (atMost: number) => Effect.Effect<void>
   /** The writes that end the unit in which the message was handled. */
   readonly settle: (delivery: Delivery) => ReadonlyArray<Write>
   /** What follows once that unit has committed. */
   readonly settled: (delivery: Delivery) => Effect.Effect<void, MessagingError>
-  readonly release: (delivery: Delivery, afterMillis: number) => Effect.Effect<void, MessagingError>
+  readonly release: (deliveries: ReadonlyArray<Delivery>, afterMillis: number) => Effect.Effect<void, MessagingError>
   readonly retry: (
     delivery: Delivery,
     failures: ReadonlyArray<Failure>,
@@ -89,7 +95,9 @@ const stored = (
   options: { readonly leaseMillis: number; readonly owner: string }
 ): Source => ({
   channel,
-  claim: (limit) => store.claim({ channel, limit, ...options }),
+  stored: true,
+  claim: (limit, ahead) => store.claim({ channel, limit, ahead, ...options }),
+  started: (deliveries) => store.started(deliveries.map(({ lease }) => lease)),
   renew: (deliveries) =>
     Effect.map(
       store.renew(
@@ -102,12 +110,16 @@ const stored = (
       }
     ),
   wake: (atMost) => store.wake(channel, atMost),
-  settle: ({ lease }) => [{ _tag: "Acknowledge", lease }],
+  settle: ({ envelope, lease }) => [{ _tag: "Acknowledge", lease }, ...canaryHandled(envelope)],
   settled: () => Effect.void,
-  release: ({ lease }, afterMillis) => store.release([lease], afterMillis),
+  release: (deliveries, afterMillis) =>
+    store.release(
+      deliveries.map(({ lease }) => lease),
+      afterMillis
+    ),
   retry: ({ lease }, failures, afterMillis) => commitOne(store, [{ _tag: "Retry", lease, failures, afterMillis }]),
   park: ({ lease }, envelope, verdict) => [{ _tag: "Park", channel, lease, envelope, ...verdict }],
-  discard: ({ lease }) => commitOne(store, [{ _tag: "Acknowledge", lease }])
+  discard: ({ envelope, lease }) => commitOne(store, [{ _tag: "Acknowledge", lease }, ...canaryHandled(envelope)])
 })
 
 const paused = (store: Encoded, channel: Channel): Effect.Effect<boolean, MessagingError> =>
@@ -122,13 +134,15 @@ const both = (kept: Source, broker: Source, paused: Effect.Effect<boolean, Messa
   const of = (delivery: Delivery): Source => (replayed.has(delivery) ? kept : broker)
   return {
     channel: broker.channel,
+    stored: false,
+    started: () => Effect.void,
     claim: (limit) =>
-      Effect.flatMap(kept.claim(limit), (own) => {
+      Effect.flatMap(kept.claim(limit, false), (own) => {
         for (const delivery of own) replayed.add(delivery)
         if (own.length === limit) return Effect.succeed(own)
         const rest = Effect.if(paused, {
           onTrue: () => Effect.succeed([]),
-          onFalse: () => broker.claim(limit - own.length)
+          onFalse: () => broker.claim(limit - own.length, false)
         })
         return Effect.map(own.length === 0 ? rest : Effect.orElseSucceed(rest, () => []), (others) => [
           ...own,
@@ -154,7 +168,8 @@ const both = (kept: Source, broker: Source, paused: Effect.Effect<boolean, Messa
       ),
     settle: (delivery) => of(delivery).settle(delivery),
     settled: (delivery) => of(delivery).settled(delivery),
-    release: (delivery, afterMillis) => of(delivery).release(delivery, afterMillis),
+    release: (deliveries, afterMillis) =>
+      Effect.forEach(deliveries, (delivery) => of(delivery).release([delivery], afterMillis), { discard: true }),
     retry: (delivery, failures, afterMillis) => of(delivery).retry(delivery, failures, afterMillis),
     park: (delivery, envelope, verdict) => of(delivery).park(delivery, envelope, verdict),
     discard: (delivery) => of(delivery).discard(delivery)
@@ -163,14 +178,23 @@ const both = (kept: Source, broker: Source, paused: Effect.Effect<boolean, Messa
 
 const direct = (channel: Direct, options: { readonly leaseMillis: number }): Source => ({
   channel: channel.name,
+  stored: false,
+  started: () => Effect.void,
   claim: (limit) => channel.driver.claim({ limit, leaseMillis: options.leaseMillis }),
   renew: (deliveries) => channel.driver.renew(deliveries, options.leaseMillis),
   wake: channel.driver.wake,
   settle: ({ envelope }) => [remember(channel.name, envelope)],
   settled: channel.driver.acknowledge,
-  release: (delivery, afterMillis) => channel.driver.release(delivery, delivery.envelope, afterMillis),
+  release: (deliveries, afterMillis) =>
+    Effect.forEach(deliveries, (delivery) => channel.driver.release(delivery, delivery.envelope, afterMillis), {
+      discard: true
+    }),
   retry: (delivery, failures, afterMillis) =>
-    channel.driver.release(delivery, { ...delivery.envelope, failures, attempt: failures.length + 1 }, afterMillis),
+    channel.driver.release(
+      delivery,
+      { ...delivery.envelope, failures, attempt: failureCount(failures) + 1 },
+      afterMillis
+    ),
   park: (_, envelope, verdict) => [
     { _tag: "Park", channel: channel.name, lease: undefined, envelope, ...verdict },
     remember(channel.name, envelope)
@@ -180,10 +204,8 @@ const direct = (channel: Direct, options: { readonly leaseMillis: number }): Sou
 
 const remember = (channel: string, envelope: Envelope): Deduplicate => ({
   _tag: "Deduplicate",
-  key: inboxKey(channel, envelope),
+  key: Keys.ofDelivery(channel, envelope.endpoint, envelope.id),
   windowMillis: inboxWindowMillis
 })
 
 const inboxWindowMillis = 7 * 24 * 60 * 60 * 1000
-
-const inboxKey = (channel: string, envelope: Envelope): string => `inbox:${channel}:${envelope.endpoint}:${envelope.id}`

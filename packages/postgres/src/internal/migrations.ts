@@ -1,6 +1,8 @@
 import { initial } from "./migrations/m0001Initial.ts"
 import { ordering } from "./migrations/m0002Ordering.ts"
 import { consumers } from "./migrations/m0003Consumers.ts"
+import { queue } from "./migrations/m0004Queue.ts"
+import { deadLetters } from "./migrations/m0005DeadLetters.ts"
 
 /**
  * One step of the schema. Once released, a step never changes.
@@ -15,7 +17,7 @@ export interface Migration {
 }
 
 /** @internal */
-export const migrations: ReadonlyArray<Migration> = [initial, ordering, consumers]
+export const migrations: ReadonlyArray<Migration> = [initial, ordering, consumers, queue, deadLetters]
 
 /**
  * The schema this build works with.

@@ -1,7 +1,7 @@
 import { complete, insertSagas, remember, updateSagas } from "./memoryParts.ts"
 import type { Part } from "./part.ts"
-import { publish, sendLater, sendNow } from "./sendParts.ts"
-import { acknowledge, bury, park, retry } from "./settleParts.ts"
+import { enqueue, publish, sendLater, sendNow } from "./sendParts.ts"
+import { bury, settle } from "./settleParts.ts"
 import type { Staged } from "./staged.ts"
 
 /**
@@ -11,11 +11,11 @@ import type { Staged } from "./staged.ts"
  */
 export const partsOf = (staged: Staged): ReadonlyArray<Part> =>
   [
-    staged.acknowledged.length === 0 ? [] : [acknowledge(staged)],
-    staged.retried.length === 0 ? [] : [retry(staged)],
-    staged.parked.length === 0 ? [] : [park(staged)],
+    settle(staged),
     staged.buried.length === 0 ? [] : [bury(staged)],
-    staged.sent.length === 0 ? [] : [sendNow(staged.sent), sendLater(staged.sent)].filter((part) => part !== undefined),
+    staged.sent.length === 0
+      ? []
+      : [enqueue(staged.sent), sendNow(staged.sent), sendLater(staged.sent)].filter((part) => part !== undefined),
     staged.published.length === 0 ? [] : [publish(staged)],
     staged.sagas.length === 0 ? [] : [insertSagas(staged), updateSagas(staged)].filter((part) => part !== undefined),
     staged.remembered.length === 0 ? [] : [remember(staged)],
@@ -38,5 +38,10 @@ export const kinds: ReadonlyArray<string> = [
   "started",
   "changed",
   "remembered",
-  "completed"
+  "completed",
+  "fenced",
+  "dequeued",
+  "requeued",
+  "unqueued",
+  "queued"
 ]

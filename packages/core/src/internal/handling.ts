@@ -1,0 +1,356 @@
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
+import * as HashMap from "effect/HashMap"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import * as RuntimeFlags from "effect/RuntimeFlags"
+import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import { CurrentEnvelope, type Envelope } from "../Envelope.ts"
+import type { Entry } from "../HandlerRegistry.ts"
+import type * as Message from "../Message.ts"
+import type { Joining } from "../MessageStore.ts"
+import { isMessagingError, type MessagingError } from "../MessagingError.ts"
+import * as UnitOfWork from "../UnitOfWork.ts"
+import type { Parts } from "./consumer.ts"
+import { conclude, deliver, isPlain } from "./deliver.ts"
+import { CurrentEndpoint } from "./endpoint.ts"
+import { LazyScope } from "./lazyScope.ts"
+import type { Hand } from "./slots.ts"
+import * as Span from "./span.ts"
+
+/**
+ * What is the same for all messages of one class and one handler.
+ *
+ * @internal
+ */
+export interface Plan {
+  readonly entry: Entry
+  readonly message: Message.AnyClass
+  /** Undefined where reading it needs more than the text. */
+  decode: ((payload: unknown) => Either.Either<Message.Any, unknown>) | undefined
+  readonly joining: Joining | undefined
+  readonly services: ReadonlyMap<string, unknown>
+  readonly fiberRefs: Locals
+  readonly annotations: HashMap.HashMap<string, unknown>
+  readonly flags: RuntimeFlags.RuntimeFlags
+  readonly tracer: Tracer.Tracer | undefined
+}
+
+/**
+ * A message that is ready to be handled.
+ *
+ * @internal
+ */
+export interface Prepared {
+  readonly plan: Plan
+  readonly message: Message.Any
+  /** One message of a key is handled at a time. */
+  readonly key: string | undefined
+  /** How to tell that it is its turn. */
+  readonly go: () => void
+  inside: boolean
+  /** How often conflicts may have it run again. */
+  reruns: number
+}
+
+/**
+ * A handler that ended well, and what its unit writes.
+ *
+ * @internal
+ */
+export interface Ended {
+  readonly hand: Hand<Prepared>
+  readonly unit: UnitOfWork.Unit
+}
+
+/** Begins with a message that has a slot: in a fiber of its own, at once. @internal */
+export const begin = (parts: Parts, hand: Hand<Prepared>): void => {
+  hand.prepared ??= prepare(parts, hand)
+  const { prepared } = hand
+  if (prepared === undefined) slowly(parts, hand)
+  else if (prepared.key === undefined || prepared.inside) run(parts, hand, prepared)
+  else if (!parts.registry.keys.enter(prepared.key, prepared.go)) parts.slots.setAside(hand)
+}
+
+/** Commits, in one call of the store, what ended since it was asked last. @internal */
+export const commitTogether = (parts: Parts, ended: ReadonlyArray<Ended>): void => {
+  const units: Array<ReturnType<typeof parts.source.settle>> = []
+  const handed: Array<Ended> = []
+  for (const each of ended) {
+    const writes = UnitOfWork.writesOf(each.unit, parts.source.settle(each.hand.delivery))
+    if (isMessagingError(writes)) notCommitted(parts, each.hand, writes)
+    else {
+      units.push(writes)
+      handed.push(each)
+    }
+  }
+  if (units.length === 0) return
+  const fiber = parts.fork(parts.store.commit(units))
+  fiber.addObserver((exit) => {
+    handed.forEach((each, index) => {
+      const outcome = Exit.isSuccess(exit) ? exit.value[index] : undefined
+      if (Exit.isFailure(exit)) fail(parts, each.hand, exit.cause)
+      else if (outcome === undefined || Option.isNone(outcome)) committed(parts, each)
+      else notCommitted(parts, each.hand, outcome.value)
+    })
+  })
+}
+
+/** Ends what can be told of a message before it is settled, and what it kept. @internal */
+export const leave = ({ registry }: Parts, { prepared }: Hand<Prepared>): void => {
+  if (prepared?.key === undefined) return
+  if (prepared.inside) registry.keys.leave(prepared.key)
+  else registry.keys.giveUp(prepared.key, prepared.go)
+  prepared.inside = false
+}
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+type Locals = FiberRefs.FiberRefs["locals"]
+
+/** What takes more than a handler: a fiber that goes through all of it. */
+const slowly = (parts: Parts, hand: Hand<Prepared>): void => {
+  const { envelope } = hand.delivery
+  const onRead = () => {
+    const plan = planOf(parts, envelope)
+    // what the text alone did not tell was read all the same
+    if (plan !== undefined && isPlain(parts, plan.entry, plan.message, hand.delivery)) plan.decode = undefined
+  }
+  const fiber = parts.fork(Effect.interruptible(deliver(parts, hand.delivery, onRead)))
+  hand.fiber = fiber
+  fiber.addObserver((exit) => {
+    parts.slots.free(hand)
+    parts.settled(hand, Exit.isSuccess(exit) ? exit.value : "Lost")
+  })
+}
+
+const prepare = (parts: Parts, hand: Hand<Prepared>): Prepared | undefined => {
+  const { delivery } = hand
+  const { envelope } = delivery
+  const plan = planOf(parts, envelope)
+  if (plan?.decode === undefined || !isPlain(parts, plan.entry, plan.message, delivery)) return undefined
+  const message = read(plan.decode, envelope.payload)
+  if (message === undefined) return undefined
+  const key = keyOf(plan.entry, message, envelope)
+  if (key === failed) return undefined
+  const prepared: Prepared = {
+    plan,
+    message,
+    key,
+    inside: false,
+    reruns: 5,
+    go: () => {
+      prepared.inside = true
+      if (hand.stage === "Aside") parts.slots.next(hand)
+      else run(parts, hand, prepared)
+    }
+  }
+  return prepared
+}
+
+/** Undefined when it cannot be read so. */
+const read = (decode: NonNullable<Plan["decode"]>, payload: string): Message.Any | undefined => {
+  try {
+    return Option.getOrUndefined(Either.getRight(decode(JSON.parse(payload))))
+  } catch {
+    return undefined
+  }
+}
+
+const failed = Symbol("failed")
+
+const keyOf = (entry: Entry, message: Message.Any, envelope: Envelope): string | undefined | typeof failed => {
+  if (entry.serialize === undefined) return undefined
+  try {
+    return entry.serialize(message, envelope)
+  } catch {
+    return failed
+  }
+}
+
+const planOf = (parts: Parts, { endpoint, tag }: Envelope): Plan | undefined => {
+  const plans = parts.plans.get(endpoint) ?? new Map<string, Plan>()
+  const known = plans.get(tag)
+  if (known !== undefined) return known
+  const plan = makePlan(parts, endpoint, tag)
+  if (plan === undefined) return undefined
+  parts.plans.set(endpoint, plans.set(tag, plan))
+  return plan
+}
+
+const makePlan = (parts: Parts, endpoint: string, tag: string): Plan | undefined => {
+  const { registry, source, store } = parts
+  const entry = registry.byName(endpoint)
+  const message = entry?.local
+    ? [...entry.messages, ...entry.internal].find((message) => message._tag === tag)
+    : undefined
+  if (entry === undefined || message === undefined || !source.stored || entry.retry !== undefined) return undefined
+  if (entry.route?.channel.name !== source.channel) return undefined
+  const { endpoint: here, runtime } = entry.standing
+  const joining = store.joining?.(runtime.context)
+  const services = new Map((joining?.context ?? runtime.context).unsafeMap)
+  services.delete(Tracer.ParentSpan.key)
+  services.set(CurrentEndpoint.key, here)
+  return {
+    entry,
+    message,
+    decode: entry.standing.decode.get(tag),
+    joining,
+    services,
+    fiberRefs: runtime.fiberRefs.locals,
+    annotations: annotationsOf(parts, runtime, endpoint),
+    flags: RuntimeFlags.enable(runtime.runtimeFlags, RuntimeFlags.Interruption),
+    tracer: Span.tracerOf(parts.runtime) ?? Span.tracerOf(runtime)
+  }
+}
+
+const annotationsOf = (parts: Parts, runtime: Runtime.Runtime<never>, endpoint: string) =>
+  HashMap.union(
+    FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentLogAnnotations),
+    FiberRefs.getOrDefault(parts.runtime.fiberRefs, FiberRef.currentLogAnnotations)
+  ).pipe(
+    HashMap.set<string, unknown>("channel", parts.source.channel),
+    HashMap.set<string, unknown>("endpoint", endpoint)
+  )
+
+const run = (parts: Parts, hand: Hand<Prepared>, prepared: Prepared): void => {
+  const { message, plan } = prepared
+  const { envelope } = hand.delivery
+  const unit = UnitOfWork.open(parts.store)
+  const scope = new LazyScope()
+  const span = plan.tracer && Span.begin(plan.tracer, handlingOf(parts, hand, plan), parts.nanos())
+  const runtime = runtimeOf(plan, envelope, unit, scope, span ?? Span.sentUnder(envelope))
+  const fiber = Runtime.runFork(
+    runtime,
+    plan.entry.standing.perform(message, envelope) as Effect.Effect<unknown, unknown>
+  )
+  hand.fiber = fiber
+  fiber.addObserver((exit) => {
+    if (scope.used === undefined) {
+      ended(parts, hand, unit, span, exit)
+      return
+    }
+    const closed = Runtime.runFork(runtime, Effect.uninterruptible(Scope.close(scope.used, exit)))
+    closed.addObserver((closing) => ended(parts, hand, unit, span, Exit.zipLeft(exit, closing)))
+  })
+}
+
+const handlingOf = ({ source }: Parts, { delivery }: Hand, { entry }: Plan): Span.Handling => ({
+  channel: source.channel,
+  envelope: delivery.envelope,
+  name: entry.name
+})
+
+/** The context and the fiber's values, by one copy each. */
+const runtimeOf = (
+  plan: Plan,
+  envelope: Envelope,
+  unit: UnitOfWork.Unit,
+  scope: Scope.Scope,
+  span: Tracer.AnySpan | undefined
+): Runtime.Runtime<never> => {
+  const services = new Map(plan.services)
+  services.set(CurrentEnvelope.key, envelope)
+  services.set(UnitOfWork.UnitOfWork.key, unit)
+  services.set(Scope.Scope.key, scope)
+  if (span !== undefined) services.set(Tracer.ParentSpan.key, span)
+  const { joining } = plan
+  if (joining?.join !== undefined)
+    services.set(
+      joining.join.key,
+      joining.join.service(() => unit.sql)
+    )
+  const context = Context.unsafeMake<never>(services)
+  const locals = new Map(plan.fiberRefs)
+  locals.set(FiberRef.currentLogAnnotations, [[FiberId.none, HashMap.set(plan.annotations, "message", envelope.id)]])
+  return Runtime.make({
+    context: joining === undefined ? unit.sql.provide(context) : context,
+    fiberRefs: FiberRefs.unsafeMake(locals),
+    runtimeFlags: plan.flags
+  })
+}
+
+const ended = (
+  parts: Parts,
+  hand: Hand<Prepared>,
+  unit: UnitOfWork.Unit,
+  span: Tracer.Span | undefined,
+  exit: Exit.Exit<unknown, unknown>
+): void => {
+  unit.open = false
+  hand.fiber = undefined
+  if (span !== undefined) Span.end(span, parts.nanos(), exit)
+  if (Exit.isFailure(exit)) {
+    parts.slots.free(hand)
+    fail(parts, hand, exit.cause, unit)
+  } else if (unit.begun === undefined) withoutSql(parts, { hand, unit })
+  else {
+    parts.fork(unit.begun.finish).addObserver((finished) => {
+      if (Exit.isSuccess(finished) && !finished.value) withoutSql(parts, { hand, unit })
+      else commitAlone(parts, { hand, unit })
+    })
+  }
+}
+
+const withoutSql = (parts: Parts, ended: Ended): void => {
+  if (ended.unit.direct.length > 0) return void commitAlone(parts, ended)
+  parts.ended.push(ended)
+  parts.slots.free(ended.hand)
+}
+
+/** It keeps its slot: until it has committed it also keeps a connection of those that handlers share. */
+const commitAlone = (parts: Parts, { hand, unit }: Ended): void => {
+  const fiber = parts.fork(UnitOfWork.commitOpen(unit, parts.source.settle(hand.delivery)))
+  fiber.addObserver((exit) => {
+    parts.slots.free(hand)
+    const error = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
+    if (Exit.isSuccess(exit)) committed(parts, { hand, unit })
+    else if (Option.isSome(error)) notCommitted(parts, hand, error.value)
+    else fail(parts, hand, exit.cause)
+  })
+}
+
+const committed = (parts: Parts, { hand, unit }: Ended): void => {
+  const { message } = hand.prepared!
+  const { envelope } = hand.delivery
+  let done = false
+  const finish = () => {
+    if (done) return
+    done = true
+    leave(parts, hand)
+    parts.registry.observe?.({ _tag: "Handled", message, envelope })
+    parts.settled(hand, "Handled")
+  }
+  if (unit.hooks.length === 0) finish()
+  if (done) return
+  // they run to their end, but one that hangs keeps no consumer from closing
+  hand.letGo = finish
+  parts.fork(Effect.forEach(unit.hooks, (hook) => hook, { discard: true })).addObserver(finish)
+}
+
+/** A conflict means that nothing was written: the handler runs again, and no attempt is burnt. */
+const notCommitted = (parts: Parts, hand: Hand<Prepared>, error: MessagingError): void => {
+  const prepared = hand.prepared!
+  if (error.reason === "Conflict" && prepared.reruns-- > 0) parts.slots.next(hand)
+  else fail(parts, hand, Cause.fail(error))
+}
+
+/** `unit` is still to be undone, where it is given: a commit that failed has done that. */
+const fail = (parts: Parts, hand: Hand<Prepared>, cause: Cause.Cause<unknown>, unit?: UnitOfWork.Unit): void => {
+  const { message, plan } = hand.prepared!
+  const undone = unit === undefined ? Effect.succeed(cause) : UnitOfWork.undo(unit, cause)
+  const exit = Effect.map(undone, Exit.failCause)
+  parts.fork(conclude(parts, plan.entry, hand.delivery, message, exit)).addObserver((settled) => {
+    leave(parts, hand)
+    parts.settled(hand, Exit.isSuccess(settled) ? settled.value : "Lost")
+  })
+}
