@@ -11,6 +11,7 @@ export { channelsOf, payloadOf } from "../../packages/postgres/src/internal/noti
 export * as orderSql from "../../packages/postgres/src/internal/orderSql.js"
 export { quote } from "../../packages/postgres/src/internal/quote.js"
 export { collect } from "../../packages/postgres/src/internal/staged.js"
+export { textArray, textArraysIn } from "../../packages/postgres/src/internal/textArray.js"
 export { loadSagasSql } from "../../packages/postgres/src/internal/views.js"
 export { compose } from "../../packages/postgres/src/internal/write.js"
 export { partsOf } from "../../packages/postgres/src/internal/writeParts.js"
