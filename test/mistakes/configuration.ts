@@ -112,6 +112,13 @@ export const configuration = (): void => {
   )
   mistake(
     section,
+    "one idempotency key for several commands",
+    fails(CommandBus.sendAll([new PlaceOrder({ id: "A1" })], { idempotencyKey: "1" } as {})).pipe(
+      within(Handler.layer(placing))
+    )
+  )
+  mistake(
+    section,
     "an idempotency key that no index holds",
     fails(place({ idempotencyKey: "x".repeat(300) })).pipe(within(Handler.layer(placing)))
   )

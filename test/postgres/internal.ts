@@ -2,6 +2,7 @@
  * The internals under test. These paths lead into another project, where the compiler rewrites no extension.
  */
 export * as claimSql from "../../packages/postgres/src/internal/claimSql.js"
+export { coalesce } from "../../packages/postgres/src/internal/coalesce.js"
 export { makeCommitter } from "../../packages/postgres/src/internal/committer.js"
 export * as Database from "../../packages/postgres/src/internal/database.js"
 export { classify, isInfrastructure, toMessagingError } from "../../packages/postgres/src/internal/errors.js"
@@ -13,5 +14,7 @@ export * as orderSql from "../../packages/postgres/src/internal/orderSql.js"
 export { quote } from "../../packages/postgres/src/internal/quote.js"
 export * as Replays from "../../packages/postgres/src/internal/replays.js"
 export { collect } from "../../packages/postgres/src/internal/staged.js"
+export { textArray, textArraysIn } from "../../packages/postgres/src/internal/textArray.js"
+export { loadSagasSql } from "../../packages/postgres/src/internal/views.js"
 export { compose } from "../../packages/postgres/src/internal/write.js"
 export { partsOf } from "../../packages/postgres/src/internal/writeParts.js"

@@ -3,7 +3,7 @@ import type { MessageStore } from "@holdfast/core"
 import { Effect } from "effect"
 import { messaging, Scratch } from "./database.ts"
 import { envelope, sent } from "./fixtures.ts"
-import { claimSql, collect, compose, orderSql, partsOf, sweepSql } from "./internal.ts"
+import { claimSql, collect, compose, loadSagasSql, orderSql, partsOf, sweepSql } from "./internal.ts"
 
 const at = '"holdfast".'
 
@@ -102,6 +102,13 @@ layer(messaging(), { excludeTestServices: true })("the plans of the hot statemen
         nextOrdered: [
           orderSql.nextOrdered(at, "$1::text", "$2::int", "$3::timestamptz", "$4::bigint[]"),
           ["c1", 50, "2100-01-01", [1, 2, 3]]
+        ],
+        sagas: [
+          loadSagasSql(at),
+          [
+            ["S", "S"],
+            ["7", "8"]
+          ]
         ],
         expired: [claimSql.expired(at, "$1::text", "$2::timestamptz"), ["c1", "2020-01-01"]],
         sweepKeys: [sweepSql(at).deduplication, ["-infinity"]],

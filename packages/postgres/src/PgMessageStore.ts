@@ -15,10 +15,11 @@ import * as Option from "effect/Option"
 import type * as EffectScope from "effect/Scope"
 import * as Claim from "./internal/claim.ts"
 import * as Clock from "./internal/clock.ts"
+import { coalesce } from "./internal/coalesce.ts"
 import { makeCommitter } from "./internal/committer.ts"
 import * as Consumers from "./internal/consumers.ts"
 import * as Database from "./internal/database.ts"
-import { isInfrastructure, toMessagingError } from "./internal/errors.ts"
+import { classify, isInfrastructure, toMessagingError } from "./internal/errors.ts"
 import { commitUnits } from "./internal/group.ts"
 import { Held } from "./internal/held.ts"
 import { janitor } from "./internal/janitor.ts"
@@ -152,6 +153,7 @@ export const make = (
       ...consuming(database, held, signals),
       ...consumers(database, signals),
       ...keys(database, signals.hub),
+      ...(yield* asking(database)),
       ...views(database, signals),
       ...letters(database, signals)
     }
@@ -261,8 +263,7 @@ const consumers = (
 const keys = (
   database: Database.Database,
   hub: Wake.Hub
-): Pick<Encoded, "remembered" | "claimKey" | "renewKey" | "completeKey" | "releaseKey"> => ({
-  remembered: (keys) => mapped(Keys.remembered(database, keys)),
+): Pick<Encoded, "claimKey" | "renewKey" | "completeKey" | "releaseKey"> => ({
   claimKey: (key, leaseMillis) => mapped(Keys.claimKey(database, hub, key, leaseMillis)),
   renewKey: (key, token, leaseMillis) => mapped(Keys.renewKey(database, key, token, leaseMillis)),
   completeKey: (key, token, result, windowMillis) =>
@@ -270,13 +271,31 @@ const keys = (
   releaseKey: (key, token) => mapped(Keys.releaseKey(database, hub, key, token))
 })
 
+/** What handlers that run at once ask for goes in one statement. */
+const asking = (database: Database.Database): Effect.Effect<Pick<Encoded, "loadSaga" | "remembered">> =>
+  Effect.gen(function* () {
+    const isRefused = (error: SqlError) => classify(error) === "Refused"
+    const load = yield* coalesce(
+      (asked: ReadonlyArray<{ readonly saga: string; readonly id: string }>) => Views.loadSagas(database, asked),
+      isRefused
+    )
+    const recall = yield* coalesce(
+      (asked: ReadonlyArray<ReadonlyArray<string>>) =>
+        Effect.map(Keys.remembered(database, asked.flat()), (known) =>
+          asked.map((keys): ReadonlySet<string> => new Set(keys.filter((key) => known.has(key))))
+        ),
+      isRefused
+    )
+    return {
+      loadSaga: (saga, id) => mapped(load({ saga, id })),
+      remembered: (keys) => mapped(recall(keys))
+    }
+  })
+
 const views = (
   database: Database.Database,
   { put }: Signals
-): Pick<
-  Encoded,
-  "loadSaga" | "scheduled" | "reschedule" | "cancelScheduled" | "subscribe" | "unsubscribe" | "subscriptions"
-> => {
+): Pick<Encoded, "scheduled" | "reschedule" | "cancelScheduled" | "subscribe" | "unsubscribe" | "subscriptions"> => {
   const moved = (channel: Effect.Effect<Option.Option<string>, SqlError>) =>
     Effect.flatMap(mapped(channel), (channel) =>
       Effect.as(put(new Set(Option.toArray(channel))), Option.isSome(channel))
@@ -285,7 +304,6 @@ const views = (
     subscribe: (subscriptions) => mapped(Views.subscribe(database, subscriptions)),
     unsubscribe: (endpoint) => mapped(Views.unsubscribe(database, endpoint)),
     subscriptions: mapped(Views.subscriptions(database)),
-    loadSaga: (saga, id) => mapped(Views.loadSaga(database, saga, id)),
     scheduled: (filter) => mapped(Views.scheduled(database, filter)),
     reschedule: (key, due) => moved(Views.reschedule(database, key, due)),
     cancelScheduled: (key) => moved(Views.cancelScheduled(database, key))
