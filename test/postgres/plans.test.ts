@@ -72,6 +72,11 @@ const writing = (...writes: ReadonlyArray<MessageStore.Write>) => {
   const parts = partsOf(collect([writes]))
   return [compose(at, parts), parts.flatMap(({ params }) => params)] as const
 }
+const settling = (...writes: ReadonlyArray<MessageStore.Write>) => {
+  const parts = partsOf(collect([writes]))
+  const params = parts.flatMap(({ expected, params }) => (expected === undefined ? params : [...params, expected]))
+  return [compose(at, parts, "settle"), params] as const
+}
 const range = {
   channel: "$1::text",
   priority: "$2::int",
@@ -126,6 +131,7 @@ layer(messaging(), { excludeTestServices: true })("the plans of the hot statemen
         }),
         saga: writing({ _tag: "SagaPut", saga: "S", id: "7", version: 2, state: "{}", completed: false, timers: {} }),
         timer: writing(sent("c0", "1", { timer: { owner: "o7", name: "n" }, due: { _tag: "After", millis: 1000 } })),
+        settled: settling({ _tag: "Acknowledge", lease }, sent("c1", "1")),
         whole: writing({ _tag: "Acknowledge", lease }, sent("c1", "1"), {
           _tag: "SagaPut",
           saga: "S",

@@ -9,6 +9,7 @@ import { beginStatement, type CommitLost, commitStatement, ended, notCommitted, 
 import { command, type Database } from "./database.ts"
 import { classify, detailOf, isConnectionLost, sqlError, sqlState, toMessagingError } from "./errors.ts"
 import { Exchange } from "./exchange.ts"
+import { inTurn } from "./inTurn.ts"
 import { exchange } from "./pgQuery.ts"
 import { type Pool, reserve } from "./pool.ts"
 import { Session } from "./session.ts"
@@ -53,14 +54,14 @@ export const owned = (options: {
  * @internal
  */
 export const finish = (session: Session, scope: UnitScope): Effect.Effect<boolean> =>
-  session.wire
-    .withPermits(1)(
+  Effect.uninterruptible(
+    inTurn(session.wire)(
       Effect.suspend(() => {
         session.finished = true
         return Effect.as(scope.abandonInner, session.pg !== undefined)
       })
     )
-    .pipe(Effect.uninterruptible)
+  )
 
 /**
  * Why the transaction must not commit, if so.
