@@ -1,6 +1,7 @@
 /**
  * The internals under test. These paths lead into another project, where the compiler rewrites no extension.
  */
+export { acknowledgeSql } from "../../packages/postgres/src/internal/acknowledge.js"
 export * as claimSql from "../../packages/postgres/src/internal/claimSql.js"
 export { makeCommitter } from "../../packages/postgres/src/internal/committer.js"
 export * as Database from "../../packages/postgres/src/internal/database.js"
@@ -8,6 +9,7 @@ export { classify, isInfrastructure, toMessagingError } from "../../packages/pos
 export { sweep } from "../../packages/postgres/src/internal/janitor.js"
 export { channelsOf, payloadOf } from "../../packages/postgres/src/internal/notify.js"
 export * as orderSql from "../../packages/postgres/src/internal/orderSql.js"
+export * as queueSql from "../../packages/postgres/src/internal/queueSql.js"
 export { quote } from "../../packages/postgres/src/internal/quote.js"
 export { collect } from "../../packages/postgres/src/internal/staged.js"
 export { compose } from "../../packages/postgres/src/internal/write.js"
