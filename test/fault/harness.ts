@@ -24,7 +24,7 @@ export const Arena = Layer.unwrapScoped(
 const createTables = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   yield* sql`CREATE TABLE effect (id text, effect text, pid int, at timestamptz DEFAULT clock_timestamp())`
-  yield* sql`CREATE TABLE started (id text, pid int, at timestamptz DEFAULT clock_timestamp())`
+  yield* sql`CREATE TABLE started (id text, pid int, attempt int, at timestamptz DEFAULT clock_timestamp())`
 })
 
 /** A worker process, killed at the latest when the scope closes. */
@@ -49,7 +49,7 @@ export const startWorker = (env: Record<string, string> = {}) =>
     (worker) => Effect.zipRight(worker.signal("SIGKILL"), worker.ended)
   )
 
-export const send = (id: string, kind: "Writes" | "SendsOnly" | "Slow", options?: CommandBus.SendOptions) =>
+export const send = (id: string, kind: "Writes" | "SendsOnly" | "Slow" | "Kills", options?: CommandBus.SendOptions) =>
   CommandBus.send(new Work({ id, kind }), options)
 
 /** Waits until a query answers a row: its deadline is for tests that fail, not for those that pass. */

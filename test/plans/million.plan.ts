@@ -31,6 +31,7 @@ const drain = (channel: string, count: number) =>
     const store = yield* MessageStore.MessageStore
     const times: Array<number> = []
     let last = 0
+    let lease = 0
     for (let left = count; left > 2 * batch; left -= batch) {
       const from = performance.now()
       const deliveries = yield* store.claim({ channel, limit: batch, leaseMillis: 600_000, owner: "plans" })
@@ -38,9 +39,10 @@ const drain = (channel: string, count: number) =>
       assert.lengthOf(deliveries, batch)
       const outcomes = yield* store.commit(deliveries.map(({ lease }) => [{ _tag: "Acknowledge", lease } as const]))
       assert.isTrue(outcomes.every(Option.isNone))
+      lease = Number(deliveries.at(-1)!.lease.token)
       last = Number(deliveries.at(-1)!.lease.key.split(":")[1])
     }
-    return { times, last }
+    return { times, last, lease }
   })
 
 const median = (times: ReadonlyArray<number>) => times.toSorted((self, that) => self - that)[times.length >> 1]!
@@ -51,8 +53,8 @@ const endByStart = (channel: string) =>
     const { control } = yield* Scratch
     yield* control.unsafe(fill(channel, million))
     const start = yield* pages(claiming(channel, batch))
-    const { last, times } = yield* drain(channel, million)
-    const end = yield* pages(claiming(channel, batch, last))
+    const { last, lease, times } = yield* drain(channel, million)
+    const end = yield* pages(claiming(channel, batch, last, 0, lease))
     assert.deepStrictEqual([start.rows, end.rows], [batch, batch])
     const tenth = Math.floor(times.length / 10)
     const time = median(times.slice(-tenth)) / median(times.slice(0, tenth))
