@@ -102,6 +102,10 @@ layer(messaging({ notifications: false }), { excludeTestServices: true, timeout:
             timer_owner, timer_name)
           select 'c' || n % 2, n, 't', 'e', '{}', '{}', now(), now() + n * interval '1 second', 'o' || n, 'n'
           from generate_series(1, ${million}) n;
+          insert into holdfast.dead_letter (channel, message_id, tag, endpoint, payload, headers, failures, attempt, reason,
+            error, fingerprint, parked_at, ordering_key, place)
+          select 'c' || n % 2, n, 't', 'e', '{}', '{}', '[]', 1, 'Defect', '', 'f', now(), 'dead ' || n, n
+          from generate_series(1, ${million / 10}) n;
           insert into holdfast.saga (saga, id, version, state, completed, timers, created_at, updated_at)
           select 'S', n, 1, '{}', false, '{}', now(), now() from generate_series(1, ${million}) n`)
         yield* noSeqScans
