@@ -106,6 +106,9 @@ layer(messaging({ notifications: false }), { excludeTestServices: true, timeout:
             error, fingerprint, parked_at, ordering_key, place)
           select 'c' || n % 2, n, 't', 'e', '{}', '{}', '[]', 1, 'Defect', '', 'f', now(), 'dead ' || n, n
           from generate_series(1, ${million / 10}) n;
+          insert into holdfast.lease (channel, id, priority, from_id, last_id, until, owner, begun)
+          select 'c' || n % 2, 1000000000 + n, 0, n * 10, n * 10 + 9, now() + interval '1 minute', 'o', true
+          from generate_series(1, 20000) n;
           insert into holdfast.saga (saga, id, version, state, completed, timers, created_at, updated_at)
           select 'S', n, 1, '{}', false, '{}', now(), now() from generate_series(1, ${million}) n`)
         yield* noSeqScans

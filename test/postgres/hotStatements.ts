@@ -6,7 +6,17 @@ import type { MessageStore } from "@holdfast/core"
 import { Effect } from "effect"
 import { Scratch } from "./database.ts"
 import { envelope, sent } from "./fixtures.ts"
-import { acknowledgeSql, claimSql, collect, compose, orderSql, partsOf, queueSql } from "./internal.ts"
+import {
+  acknowledgeSql,
+  claimSql,
+  collect,
+  compose,
+  loadSagasSql,
+  orderSql,
+  partsOf,
+  queueSql,
+  sweepSql
+} from "./internal.ts"
 
 const at = '"holdfast".'
 
@@ -52,6 +62,11 @@ const visit = (plan: any, found: Array<string>): void => {
 const writing = (...writes: ReadonlyArray<MessageStore.Write>) => {
   const parts = partsOf(collect([writes]))
   return [compose(at, parts), parts.flatMap(({ params }) => params)] as const
+}
+const settling = (...writes: ReadonlyArray<MessageStore.Write>) => {
+  const parts = partsOf(collect([writes]))
+  const params = parts.flatMap(({ expected, params }) => (expected === undefined ? params : [...params, expected]))
+  return [compose(at, parts, "settle"), params] as const
 }
 const range = {
   channel: "$1::text",
@@ -136,6 +151,16 @@ export const hotStatements: Readonly<Record<string, readonly [string, ReadonlyAr
     error: "",
     fingerprint: ""
   }),
+  settled: settling({ _tag: "Acknowledge", lease }, sent("c1", "1")),
+  sagas: [
+    loadSagasSql(at),
+    [
+      ["S", "S"],
+      ["7", "8"]
+    ]
+  ],
+  sweepKeys: [sweepSql(at).deduplication, ["-infinity"]],
+  sweepAnswers: [sweepSql(at).idempotency, ["-infinity"]],
   next: [claimSql.next(at, "$1::text", "$2::int"), ["c1", 50]],
   due: [claimSql.due(at, "$1::text", "$2::timestamptz", "$3::boolean"), ["c1", "2020-01-01", true]],
   allDue: [claimSql.due(at, "$1::text", "$2::timestamptz", "$3::boolean"), ["c1", "2100-01-01", false]],

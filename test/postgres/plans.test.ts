@@ -23,6 +23,11 @@ const load = Effect.flatMap(Scratch, ({ control }) =>
     select 'c' || n % 4, n, 't', 'e', '{}', '{}', now(), n % 3, false from generate_series(1, 20000) n;
     insert into holdfast.lease (channel, id, priority, from_id, last_id, until, owner, begun)
     select 'c' || n % 4, n, n % 3, n * 10, n * 10 + 9, now() + interval '1 minute', 'o', true from generate_series(1, 20000) n;
+    insert into holdfast.deduplication (key, expires_at)
+    select 'key ' || n, now() + (n - 10000) * interval '1 minute' from generate_series(1, 20000) n;
+    insert into holdfast.idempotency (key, token, lease_until, result, expires_at)
+    select 'key ' || n, n, now(), '{}', now() + (n - 10000) * interval '1 minute' from generate_series(1, 20000) n;
+    analyze holdfast.deduplication; analyze holdfast.idempotency;
     analyze holdfast.message; analyze holdfast.queue; analyze holdfast.lease; analyze holdfast.scheduled; analyze holdfast.saga`)
 )
 

@@ -1,5 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Envelope } from "@holdfast/core/Envelope"
+import { failureCount } from "@holdfast/core/Envelope"
 import type { Delivery, Encoded } from "@holdfast/core/MessageStore"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -140,7 +141,7 @@ class Reader {
         id: row[3]!,
         tag: row[4]!,
         endpoint: row[5]!,
-        attempt: failures.length + crashes + 1,
+        attempt: failureCount(failures) + crashes + 1,
         headers: this.headers,
         payload: row[6]!,
         failures,
