@@ -280,7 +280,8 @@ export const writesOf = (
 ): ReadonlyArray<MessageStore.Write> | MessagingError => {
   const { writes } = unit as Frame
   if (writes.length === 0) return settle
-  return overwrittenSaga(writes) ?? collapse([...writes, ...settle])
+  const all = [...writes, ...settle]
+  return writes.filter(isSagaPut).length < 2 ? all : (overwrittenSaga(writes) ?? collapse(all))
 }
 
 /** Commits a unit that has SQL or messages for a broker. Fails with `Conflict` when it may be run again. @internal */
@@ -483,6 +484,8 @@ const commit = (
       : Effect.zipRight(sent, commitAlone(store, writes))
   return Effect.mapError(written, (error) => (error.reason === "Conflict" ? new CommitConflict(error) : error))
 }
+
+const isSagaPut = (write: MessageStore.Write): boolean => write._tag === "SagaPut"
 
 /** Two scopes of one unit that moved a saga from the same state: the second would undo the first without a word. */
 const overwrittenSaga = (writes: ReadonlyArray<MessageStore.Write>): MessagingError | undefined => {
