@@ -3,7 +3,7 @@ import type { MessageStore } from "@holdfast/core"
 import { Effect } from "effect"
 import { messaging, Scratch } from "./database.ts"
 import { envelope, sent } from "./fixtures.ts"
-import { claimSql, collect, compose, loadSagasSql, orderSql, partsOf } from "./internal.ts"
+import { claimSql, collect, compose, loadSagasSql, orderSql, partsOf, sweepSql } from "./internal.ts"
 
 const at = '"holdfast".'
 
@@ -23,6 +23,11 @@ const load = Effect.flatMap(Scratch, ({ control }) =>
     insert into holdfast.message (channel, message_id, tag, endpoint, payload, headers, created_at, available_at, priority,
       ordering_key)
     select 'c' || n % 4, n, 't', 'e', '{}', '{}', now(), now(), n % 3, 'key ' || n % 500 from generate_series(1, 20000) n;
+    insert into holdfast.deduplication (key, expires_at)
+    select 'key ' || n, now() + (n - 10000) * interval '1 minute' from generate_series(1, 20000) n;
+    insert into holdfast.idempotency (key, token, lease_until, result, expires_at)
+    select 'key ' || n, n, now(), '{}', now() + (n - 10000) * interval '1 minute' from generate_series(1, 20000) n;
+    analyze holdfast.deduplication; analyze holdfast.idempotency;
     analyze holdfast.message; analyze holdfast.scheduled; analyze holdfast.saga`)
 )
 
@@ -111,6 +116,8 @@ layer(messaging(), { excludeTestServices: true })("the plans of the hot statemen
           ]
         ],
         expired: [claimSql.expired(at, "$1::text", "$2::timestamptz"), ["c1", "2020-01-01"]],
+        sweepKeys: [sweepSql(at).deduplication, ["-infinity"]],
+        sweepAnswers: [sweepSql(at).idempotency, ["-infinity"]],
         acknowledge: writing({ _tag: "Acknowledge", lease }, { _tag: "Acknowledge", lease: other }),
         retry: writing({ _tag: "Retry", lease, failures: [], afterMillis: 5 }),
         park: writing({

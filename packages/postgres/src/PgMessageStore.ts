@@ -14,7 +14,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as EffectScope from "effect/Scope"
 import * as Claim from "./internal/claim.ts"
-import { wrap } from "./internal/client.ts"
 import * as Clock from "./internal/clock.ts"
 import { coalesce } from "./internal/coalesce.ts"
 import { makeCommitter } from "./internal/committer.ts"
@@ -59,6 +58,11 @@ export interface Options {
   readonly testing?: boolean | undefined
   /** After how long a statement of the store's own is given up: 30 seconds when left out, 24 days at most. */
   readonly queryTimeout?: Duration.DurationInput | undefined
+  /**
+   * How long a unit of work waits for a connection of `PgClient`'s pool, and SQL in `UnitOfWork.outside` for a second one:
+   * 10 seconds when left out, 24 days at most. Then it fails with `Unavailable`.
+   */
+  readonly acquireTimeout?: Duration.DurationInput | undefined
 }
 
 /**
@@ -110,7 +114,8 @@ export const make = (
   Effect.gen(function* () {
     const schema = options.schema ?? Migrate.defaultSchema
     yield* checkPool(options.maxConnections)
-    yield* checkTimeout(options.queryTimeout)
+    yield* checkTimeout("queryTimeout", options.queryTimeout)
+    yield* checkTimeout("acquireTimeout", options.acquireTimeout)
     yield* Migrate.checkServer(client)
     yield* Migrate.check(client, schema)
     const database = yield* Database.make({
@@ -121,7 +126,11 @@ export const make = (
     })
     const signals = yield* makeSignals(database, options.notifications ?? true)
     const transactions = yield* Effect.mapError(
-      Transaction.make(database, client, wrap(client), options.notifications ?? true),
+      Transaction.make(
+        database,
+        { raw: client, waitMillis: Duration.toMillis(options.acquireTimeout ?? defaultWait) },
+        options.notifications ?? true
+      ),
       Migrate.toPgMessagingError
     )
     yield* janitor(database)
@@ -171,16 +180,21 @@ const checkPool = (maxConnections: number | undefined): Effect.Effect<void, PgMe
         })
       )
 
+const defaultWait = Duration.seconds(10)
+
 /** A timer that is told to wait for longer does not wait at all. */
 const longestTimer = Duration.days(24)
 
-const checkTimeout = (timeout: Duration.DurationInput | undefined): Effect.Effect<void, PgMessagingError> => {
+const checkTimeout = (
+  name: string,
+  timeout: Duration.DurationInput | undefined
+): Effect.Effect<void, PgMessagingError> => {
   if (timeout === undefined || Duration.between(timeout, { minimum: "1 millis", maximum: longestTimer }))
     return Effect.void
   const shown = typeof timeout === "number" ? `${timeout} ms` : Duration.format(timeout)
   return new PgMessagingError({
     reason: "TimeoutInvalid",
-    detail: `queryTimeout is ${shown}. Give a duration between 1 ms and 24 days.`
+    detail: `${name} is ${shown}. Give a duration between 1 ms and 24 days.`
   })
 }
 

@@ -63,6 +63,7 @@ const cases: ReadonlyArray<Case> = [
   { name: "send-10", kind: "noop", share: 0.5, run: from(10) },
   { name: "send-100", kind: "noop", share: 1, run: from(100) },
   { name: "send-1000-in-a-call", kind: "noop", share: 2, run: fill },
+  { name: "noop", kind: "noop", share: 2.5, fill, run: handle("noop") },
   { name: "pg-write", library: bare, kind: "write", share: 0.25, fill, run: handle("write", bare) },
   { name: "write", kind: "write", share: 0.25, fill, run: handle("write") },
   { name: "pg-saga", library: bare, kind: "saga", share: 0.25, fill, run: handle("saga", bare) },

@@ -13,9 +13,14 @@ export interface Look {
 export const above = (at: string, channel: string, priority: string, mark: string): string =>
   `${at}queue q where q.channel = ${channel} and q.priority = ${priority} and q.id > ${mark}`
 
-/** The ids of the queue that are under a lease. */
-export const leasedIds = (at: string, channel: string, leaseLow: string): string =>
-  `select unnest(l.ids) from ${at}lease l where l.channel = ${channel} and l.id >= ${leaseLow}`
+/** Whether a row of the queue is under a lease. */
+export const under = (lease: string, row: string): string =>
+  `${row}.channel = ${lease}.channel and ${row}.priority = ${lease}.priority
+   and ${row}.id between ${lease}.from_id and ${lease}.last_id and (${lease}.ids is null or ${row}.id = any (${lease}.ids))`
+
+/** Whether a row of the queue is under none. */
+const unleased = (at: string, channel: string, leaseLow: string): string =>
+  `not exists (select from ${at}lease l where l.channel = ${channel} and l.id >= ${leaseLow} and ${under("l", "q")})`
 
 /** The highest id of a priority that is under a lease. */
 export const highest = (at: string, channel: string, leaseLow: string, priority: string): string =>
@@ -39,21 +44,23 @@ export const anyAbove = (at: string, { channel, lasts, leaseLow, priorities }: L
 export const anyLeft = (at: string, { channel, leaseLow, lows, priorities }: Look): string =>
   `exists (select from unnest(${priorities}, ${lows}) k (priority, low),
      lateral (select from ${above(at, channel, "k.priority", "k.low")}
-       and q.id not in (${leasedIds(at, channel, leaseLow)}) limit 1) found)`
+       and ${unleased(at, channel, leaseLow)} limit 1) found)`
 
-/** The next rows of a priority: those above all that is leased, or from the low mark on those that are not leased. */
+/** The next ids of a priority, from above all that is leased. */
+export const nextQueuedIds = (at: string, channel: string, priority: string, mark: string, limit: string): string =>
+  `select q.id from ${above(at, channel, priority, mark)} order by q.id limit ${limit}`
+
+/** The next rows of a priority that nobody has leased, from a mark on. */
 export const nextQueued = (
   at: string,
   channel: string,
   priority: string,
   mark: string,
   limit: string,
-  leaseLow: string | undefined
+  leaseLow: string
 ): string =>
   `select q.id, q.message_id, q.tag, q.endpoint, q.payload, q.headers, q.undelayed, q.created_at
-   from ${above(at, channel, priority, mark)}${
-     leaseLow === undefined ? "" : ` and q.id not in (${leasedIds(at, channel, leaseLow)})`
-   }
+   from ${above(at, channel, priority, mark)} and ${unleased(at, channel, leaseLow)}
    order by q.id limit ${limit}`
 
 /** The lowest row that is still there. */
@@ -107,6 +114,5 @@ export const suspects = (at: string, channel: string, now: string, size: string 
 export const begun = (at: string, channel: string, owner: string, leaseLow: string): string =>
   `(select count(*) from ${at}message b where b.channel = ${channel} and b.lease_until is not null
      and b.lease_begun and b.lease_owner is not distinct from ${owner})
-   + (select count(*) from ${at}lease l cross join lateral unnest(l.ids) i (id)
-     join ${at}queue q on q.channel = l.channel and q.priority = l.priority and q.id = i.id
+   + (select count(*) from ${at}lease l join ${at}queue q on ${under("l", "q")}
      where l.channel = ${channel} and l.id >= ${leaseLow} and l.begun and l.owner is not distinct from ${owner})`
