@@ -14,6 +14,7 @@ import type { Handles } from "./handler/handles.ts"
 import { type Bus, classOf, encode, enqueue, handleNow, inUnit, makeMetadata } from "./internal/dispatch.ts"
 import { idempotent } from "./internal/idempotent.ts"
 import { intercepted, sending } from "./internal/interception.ts"
+import * as Telemetry from "./internal/telemetry.ts"
 import { uuidOf } from "./internal/uuid.ts"
 import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
@@ -120,10 +121,7 @@ export const layer: Layer.Layer<CommandBus, never, HandlerRegistry | MessageStor
   Effect.zipWith(MessageStore, HandlerRegistry, (store, registry) => {
     const bus: Bus = { store, registry }
     return CommandBus.of({
-      send: (command, options) =>
-        sendTo(bus, command, options).pipe(
-          Effect.withSpan(`send ${command._tag}`, { captureStackTrace: false })
-        ) as Effect.Effect<any, any>
+      send: (command, options) => sendTo(bus, command, options) as Effect.Effect<any, any>
     })
   })
 )
@@ -140,14 +138,15 @@ const sendTo = (bus: Bus, command: Message.Any, options: SendOptions | undefined
   const key = options?.idempotencyKey
   const newId = key === undefined ? undefined : uuidOf(`${command._tag}:${key}`)
   const made = makeMetadata(classOf(command), entry.name, options?.headers, newId)
-  return Effect.flatMap(sending(bus.registry, command, made, entry), (metadata) => {
+  const sent = Effect.flatMap(sending(bus.registry, command, made, entry), (metadata) => {
     const work =
       entry.route === undefined
         ? sendNow(bus, entry, command, metadata, options)
         : sendLater(bus, entry, command, metadata, options)
-    const sent = key === undefined ? work : idempotent(bus.store, command, key, work)
-    return intercepted(bus.registry, "Bus", command, metadata, entry, sent)
+    const once = key === undefined ? work : idempotent(bus.store, command, key, work)
+    return intercepted(bus.registry, "Bus", command, metadata, entry, once)
   })
+  return Telemetry.sending({ operation: "send", tag: command._tag, destination: entry.route?.channel.name }, sent)
 }
 
 const sendNow = (

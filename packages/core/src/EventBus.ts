@@ -13,6 +13,7 @@ import type { UserHeaders } from "./Headers.ts"
 import { type Bus, classOf, encode, enqueue, handleNow, inUnit, makeMetadata, sendDue } from "./internal/dispatch.ts"
 import * as Input from "./internal/input.ts"
 import { intercepted, sending } from "./internal/interception.ts"
+import * as Telemetry from "./internal/telemetry.ts"
 import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
 import { MessageStore } from "./MessageStore.ts"
@@ -119,8 +120,9 @@ export const layer: Layer.Layer<EventBus, never, HandlerRegistry | MessageStore>
     const bus: Bus = { store, registry }
     return EventBus.of({
       publish: (event, options) =>
-        publishTo(bus, event, options).pipe(
-          Effect.withSpan(`publish ${event._tag}`, { captureStackTrace: false })
+        Telemetry.sending(
+          { operation: "publish", tag: event._tag, destination: event._tag },
+          publishTo(bus, event, options)
         ) as Effect.Effect<void, MessagingError, any>
     })
   })

@@ -11,6 +11,7 @@ import type { UserHeaders } from "./Headers.ts"
 import type { Handles } from "./handler/handles.ts"
 import { checked, classOf, makeMetadata, retryInPlace } from "./internal/dispatch.ts"
 import { intercepted, sending } from "./internal/interception.ts"
+import * as Telemetry from "./internal/telemetry.ts"
 import type * as Message from "./Message.ts"
 import type { MessagingError } from "./MessagingError.ts"
 
@@ -108,15 +109,18 @@ export const layer: Layer.Layer<QueryBus, never, HandlerRegistry> = Layer.effect
   Effect.map(HandlerRegistry, (registry) =>
     QueryBus.of({
       ask: (query, options) =>
-        Effect.gen(function* () {
-          const entry = registry.byTag(query._tag)
-          if (entry === undefined) return yield* Effect.dieMessage(`No handler is registered for query ${query._tag}`)
-          const made = makeMetadata(classOf(query), entry.name, options?.headers)
-          const envelope = yield* sending(registry, query, made, entry)
-          registry.observe?.({ _tag: "Asked", message: query, envelope })
-          const asked = retryInPlace(entry, checked(entry, entry.handle(query, envelope)))
-          return yield* intercepted(registry, "Bus", query, envelope, entry, asked)
-        }).pipe(Effect.withSpan(`ask ${query._tag}`, { captureStackTrace: false })) as any
+        Telemetry.sending(
+          { operation: "ask", tag: query._tag, destination: undefined },
+          Effect.gen(function* () {
+            const entry = registry.byTag(query._tag)
+            if (entry === undefined) return yield* Effect.dieMessage(`No handler is registered for query ${query._tag}`)
+            const made = makeMetadata(classOf(query), entry.name, options?.headers)
+            const envelope = yield* sending(registry, query, made, entry)
+            registry.observe?.({ _tag: "Asked", message: query, envelope })
+            const asked = retryInPlace(entry, checked(entry, entry.handle(query, envelope)))
+            return yield* intercepted(registry, "Bus", query, envelope, entry, asked)
+          })
+        ) as any
     })
   )
 )

@@ -28,6 +28,7 @@ import { schedules, stopConditions } from "./running.ts"
 import { sagas } from "./sagas.ts"
 import { scopes } from "./scopes.ts"
 import { headers, options } from "./sending.ts"
+import { logging, spans } from "./telemetry.ts"
 import { timeouts } from "./timeouts.ts"
 import { afterCommit, unitOfWork } from "./unitOfWork.ts"
 import { upcasting } from "./upcasting.ts"
@@ -79,4 +80,6 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("sending:", () => options(backend))
   describe("corners:", () => corners(backend))
   describe("headers", () => headers(backend))
+  describe("spans", () => spans(backend))
+  describe("the log", () => logging(backend))
 }

@@ -1,15 +1,12 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import * as Tracer from "effect/Tracer"
 import type { Policy } from "../Channel.ts"
 import type { Envelope, Failure } from "../Envelope.ts"
 import type { Entry, HandlerRegistry } from "../HandlerRegistry.ts"
-import { traceparent } from "../Headers.ts"
 import type * as Message from "../Message.ts"
 import type { Delivery, Due, Encoded } from "../MessageStore.ts"
 import { FailureClassifier, isMessagingError, type MessagingError, some } from "../MessagingError.ts"
@@ -21,7 +18,9 @@ import { render, verdict } from "./failure.ts"
 import { giveUp, isIncurable, policyOf } from "./giveUp.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
+import { annotations } from "./logging.ts"
 import { commitOne, onceOnly, type Source } from "./source.ts"
+import * as Telemetry from "./telemetry.ts"
 
 /**
  * What a consumer works with.
@@ -49,11 +48,7 @@ export const deliver = (consuming: Consuming, delivery: Delivery): Effect.Effect
         "Lost" as const
       )
     ),
-    Effect.annotateLogs({
-      channel: consuming.source.channel,
-      endpoint: delivery.envelope.endpoint,
-      message: delivery.envelope.id
-    })
+    Effect.annotateLogs(annotations(consuming.source.channel, delivery.envelope))
   )
 
 // -----------------------------------------------------------------------------
@@ -139,13 +134,11 @@ const handle = (
   const handled = onceOnly(store, source, delivery, entry.handle(message, delivery.envelope))
   const once = UnitOfWork.root(store, handled, { settle: source.settle(delivery), onCommit })
   const delivered = surrounded(consuming, entry, delivery, message, retryInPlace(entry, once))
-  return Effect.withSpan(delivered, `handle ${entry.name}`, {
-    kind: "consumer",
-    captureStackTrace: false,
-    attributes: { "messaging.message.id": delivery.envelope.id, "messaging.destination.name": source.channel },
-    ...parentSpan(delivery.envelope)
-  })
+  const { envelope } = delivery
+  return Telemetry.processing({ channel: source.channel, envelope }, isAlreadyHandled, delivered)
 }
+
+const isAlreadyHandled = (error: unknown): boolean => error instanceof AlreadyHandled
 
 /** What was handled already is no failure: interceptors see none. */
 const surrounded = (
@@ -371,17 +364,3 @@ export const noteClaim = (deliveries: ReadonlyArray<Delivery>): Effect.Effect<vo
   Effect.map(Clock.currentTimeMillis, (now) => {
     for (const delivery of deliveries) claimedHere.set(delivery, now)
   })
-
-const parentSpan = (envelope: Envelope): { readonly parent?: Tracer.ExternalSpan } => {
-  const parts = envelope.headers[traceparent]?.split("-")
-  return parts?.length === 4
-    ? {
-        parent: Tracer.externalSpan({
-          traceId: parts[1]!,
-          spanId: parts[2]!,
-          sampled: parts[3] === "01",
-          context: Context.empty()
-        })
-      }
-    : {}
-}

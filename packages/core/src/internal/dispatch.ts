@@ -16,6 +16,7 @@ import { isMessagingError, MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import { render } from "./failure.ts"
 import * as Input from "./input.ts"
+import * as Telemetry from "./telemetry.ts"
 import { uuid7 } from "./uuid.ts"
 
 /** @internal */
@@ -53,20 +54,16 @@ export const makeMetadata = (
   Effect.contextWithEffect((context: Context.Context<never>) =>
     Effect.zipWith(newId, Clock.currentTimeMillis, (id, now) => {
       const span = Option.getOrUndefined(Context.getOption(context, Tracer.ParentSpan))
-      return {
+      const propagated = Headers.propagate({
         id,
-        tag,
-        endpoint,
-        attempt: 1,
-        headers: Headers.propagate({
-          id,
-          now,
-          parent: Option.getOrUndefined(Context.getOption(context, CurrentEnvelope)),
-          explicit: headers,
-          traceparent: span === undefined ? undefined : traceparent(span),
-          version
-        })
-      }
+        now,
+        parent: Option.getOrUndefined(Context.getOption(context, CurrentEnvelope)),
+        explicit: headers,
+        traceparent: span === undefined ? undefined : Telemetry.traceparentOf(span),
+        version
+      })
+      if (span !== undefined) Telemetry.identify(span, id, propagated)
+      return { id, tag, endpoint, attempt: 1, headers: propagated }
     })
   )
 
@@ -120,6 +117,7 @@ export const enqueue = (
   Effect.gen(function* () {
     const unit = yield* UnitOfWork.UnitOfWork
     yield* checkSize(route, metadata, payload)
+    yield* Telemetry.measure(payload)
     const key = yield* orderingKeyOf(route, message, metadata)
     const envelope = withOrderingKey({ ...metadata, endpoint: entry.name, payload, failures: [] }, key)
     const when = sendDue(options) ?? route.delay?.(message)
@@ -219,5 +217,3 @@ const resolve = (when: Due): Effect.Effect<number> =>
   when._tag === "At"
     ? Effect.succeed(when.epochMillis)
     : Effect.map(Clock.currentTimeMillis, (now) => now + when.millis)
-
-const traceparent = (span: Tracer.AnySpan): string => `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`

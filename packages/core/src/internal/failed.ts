@@ -6,6 +6,7 @@ import { MessagingError } from "../MessagingError.ts"
 import { UnitOfWork } from "../UnitOfWork.ts"
 import { type Bus, encode, enqueue, makeMetadata } from "./dispatch.ts"
 import type { Verdict } from "./source.ts"
+import * as Telemetry from "./telemetry.ts"
 
 /**
  * Who hears of failures on an error channel: handlers that this process knows, and the stored subscriptions of others.
@@ -58,6 +59,7 @@ export const tell = (
     yield* unit.stageAfterCommit(Effect.sync(() => observe({ _tag: "Published", message, envelope: metadata })))
   }).pipe(
     Effect.provideService(CurrentEnvelope, envelope),
+    (told) => Telemetry.within(envelope.headers, told),
     Effect.catchAllDefect(
       (cause) => new MessagingError({ reason: "Rejected", detail: `it cannot be sent there: ${String(cause)}`, cause })
     )

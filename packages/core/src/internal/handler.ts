@@ -24,6 +24,7 @@ import { CurrentEndpoint } from "./endpoint.ts"
 import { problemOf } from "./handlerInput.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
+import { aware } from "./logging.ts"
 import { messagesIn } from "./output.ts"
 import { twoOfOneTag } from "./wire.ts"
 
@@ -156,7 +157,7 @@ const capture = (registry: HandlerRegistry["Type"]): Effect.Effect<Surroundings>
   Effect.gen(function* () {
     const context = yield* Effect.context<never>()
     const services = yield* FiberRef.get(DefaultServices.currentServices)
-    const loggers = yield* FiberRef.get(FiberRef.currentLoggers)
+    const loggers = aware(yield* FiberRef.get(FiberRef.currentLoggers))
     return {
       context,
       registry,

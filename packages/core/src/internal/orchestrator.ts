@@ -30,6 +30,7 @@ import {
   stepOf,
   stepsOf
 } from "./orchestratorState.ts"
+import * as Telemetry from "./telemetry.ts"
 
 /** @internal */
 export const TypeId = "~@holdfast/core/Orchestrator" as const
@@ -262,7 +263,7 @@ const run = (
   return Effect.suspend(() => step.handle(value, own)).pipe(
     Effect.scoped,
     Effect.provideService(CurrentEnvelope, own),
-    Effect.withSpan(`step ${endpoint}`, { captureStackTrace: false }),
+    (step) => Telemetry.inside(`step ${endpoint}`, step),
     scope,
     (tried) => retryInPlace({ retry: step.options.retryInPlace }, tried as Effect.Effect<unknown, unknown>),
     Effect.map(Either.right),
