@@ -13,6 +13,7 @@ import type { UserHeaders } from "./Headers.ts"
 import { type Bus, classOf, encode, enqueue, handleNow, inUnit, makeMetadata, sendDue } from "./internal/dispatch.ts"
 import * as Input from "./internal/input.ts"
 import { intercepted, sending } from "./internal/interception.ts"
+import * as Journal from "./internal/journal.ts"
 import * as Telemetry from "./internal/telemetry.ts"
 import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
@@ -160,6 +161,11 @@ const publishInUnit = (bus: Bus, event: Message.Any, metadata: Metadata, options
     }
     const routed = entries.filter((entry) => entry.route !== undefined)
     const payload = yield* encode(event, entries[0])
+    const recordings = [
+      bus.registry.journal,
+      ...routed.map(({ route }) => Journal.recordingFor(bus.registry, route?.policy))
+    ]
+    yield* unit.stage(...Journal.published(recordings, metadata, payload, due))
     for (const entry of routed) yield* enqueue(bus, entry, entry.route!, event, metadata, payload, options)
     yield* unit.stage({
       _tag: "Publish",

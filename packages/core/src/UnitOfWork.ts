@@ -228,8 +228,8 @@ export const root = <A, E, R>(
   store: MessageStore.Encoded,
   effect: Effect.Effect<A, E, R>,
   options?: {
-    /** Writes that end the unit. */
-    readonly settle?: ReadonlyArray<MessageStore.Write> | undefined
+    /** Writes that end the unit; or what tells them, when it ends. */
+    readonly settle?: Settle | undefined
     /** Told as soon as the unit has committed, even if its fiber is interrupted meanwhile. */
     readonly onCommit?: (() => void) | undefined
   }
@@ -253,6 +253,8 @@ export const root = <A, E, R>(
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+type Settle = ReadonlyArray<MessageStore.Write> | (() => ReadonlyArray<MessageStore.Write>)
 
 /** The commit met a conflict: the runtime re-runs for it, unlike for a conflict the effect itself failed with. */
 class CommitConflict {
@@ -326,7 +328,7 @@ const runOnce = <A, E, R>(
   transaction: MessageStore.Transaction,
   effect: Effect.Effect<A, E, R>,
   options: {
-    readonly settle?: ReadonlyArray<MessageStore.Write> | undefined
+    readonly settle?: Settle | undefined
     readonly onCommit?: (() => void) | undefined
   },
   restore: <A2, E2, R2>(effect: Effect.Effect<A2, E2, R2>) => Effect.Effect<A2, E2, R2>
@@ -344,7 +346,8 @@ const runOnce = <A, E, R>(
       return yield* Effect.failCause(outage(store, exit.cause))
     }
     yield* Fiber.inheritAll(fiber)
-    yield* commit(store, transaction, frame, options.settle ?? [], begun)
+    const settle = typeof options.settle === "function" ? options.settle() : (options.settle ?? [])
+    yield* commit(store, transaction, frame, settle, begun)
     options.onCommit?.()
     yield* runHooks(frame.hooks, restore)
     return exit.value

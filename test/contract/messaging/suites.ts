@@ -16,6 +16,7 @@ import { durableRetries, events } from "./events.ts"
 import { idempotency } from "./idempotency.ts"
 import { interceptions } from "./interceptions.ts"
 import { interceptors } from "./interceptors.ts"
+import { journal } from "./journal.ts"
 import { leases } from "./leases.ts"
 import { orchestrators } from "./orchestrators.ts"
 import { ordering } from "./ordering.ts"
@@ -82,4 +83,5 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("headers", () => headers(backend))
   describe("spans", () => spans(backend))
   describe("the log", () => logging(backend))
+  describe("the journal", () => journal(backend))
 }

@@ -1,6 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -16,6 +17,7 @@ import { isMessagingError, MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import { render } from "./failure.ts"
 import * as Input from "./input.ts"
+import * as Journal from "./journal.ts"
 import * as Telemetry from "./telemetry.ts"
 import { uuid7 } from "./uuid.ts"
 
@@ -75,7 +77,7 @@ export const handleNow = (
   envelope: Metadata
 ): Effect.Effect<unknown, unknown> => {
   const observe = bus.registry.observe
-  const handled = checked(entry, entry.handle(message, envelope))
+  const handled = recorded(bus, envelope, checked(entry, entry.handle(message, envelope)))
   if (observe === undefined) return retryInPlace(entry, inUnit(bus.store, handled))
   const logged = Effect.zipLeft(
     handled,
@@ -85,6 +87,25 @@ export const handleNow = (
     Effect.sync(() => observe({ _tag: "Failed", message, envelope, error: render(cause) }))
   )
 }
+
+/** Writes down what was handled while its sender waited: without a channel, as the default has it. */
+const recorded = <A, E, R>(
+  { registry }: Bus,
+  envelope: Metadata,
+  handled: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  registry.journal.all
+    ? Effect.flatMap(Effect.timed(handled), ([took, answer]) =>
+        Effect.flatMap(Effect.serviceOption(UnitOfWork.UnitOfWork), (unit) =>
+          Effect.as(
+            Option.getOrThrow(unit).stage(
+              ...Journal.handled(registry.journal, envelope, { durationMillis: Duration.toMillis(took) })
+            ),
+            answer
+          )
+        )
+      )
+    : handled
 
 /** Undoes the unit of a message that was delivered again: there is nothing left to do but to acknowledge it. @internal */
 export class AlreadyHandled extends Data.TaggedError("@holdfast/core/internal/AlreadyHandled") {}
@@ -124,6 +145,9 @@ export const enqueue = (
     const priority = options?.priority ?? route.priority?.(message) ?? 0
     yield* Input.reject(Input.time(message._tag, when), Input.priority(message._tag, priority))
     yield* put(bus, unit, route.channel, { envelope, priority, due: when })
+    yield* unit.stage(
+      ...Journal.sent(Journal.recordingFor(bus.registry, route.policy), route.channel.name, envelope, when)
+    )
     const observe = bus.registry.observe
     if (observe === undefined) return
     const dueAt = when === undefined ? undefined : yield* resolve(when)

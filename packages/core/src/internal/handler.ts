@@ -24,6 +24,7 @@ import { CurrentEndpoint } from "./endpoint.ts"
 import { problemOf } from "./handlerInput.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
+import { recordingFor } from "./journal.ts"
 import { aware } from "./logging.ts"
 import { messagesIn } from "./output.ts"
 import { twoOfOneTag } from "./wire.ts"
@@ -248,7 +249,8 @@ const makeHandle = (
   const complete = replies(handler) ? identity : Effect.flatMap((answer) => loseNothing(handler, answer))
   return (message, envelope) => {
     const { observe } = registry
-    const endpoint = { name: handler.name, channel: route?.channel, observe }
+    const recording = recordingFor(registry, route?.policy)
+    const endpoint = { name: handler.name, channel: route?.channel, recording, observe }
     const isQuery = message.constructor?.kind === "Query"
     const handled = intercepted(
       registry,

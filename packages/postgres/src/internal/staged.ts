@@ -2,6 +2,7 @@ import type {
   Acknowledge,
   CompleteKey,
   Deduplicate,
+  JournalEntry,
   Lease,
   Park,
   Publish,
@@ -28,6 +29,7 @@ export interface Staged {
   readonly sagas: ReadonlyArray<SagaPut>
   readonly remembered: ReadonlyArray<Deduplicate>
   readonly completed: ReadonlyArray<CompleteKey>
+  readonly journal: ReadonlyArray<JournalEntry>
   /** Where something is put, or may follow what was settled, as far as is known before it is written. */
   readonly channels: ReadonlySet<string>
 }
@@ -59,6 +61,7 @@ export const collect = (units: ReadonlyArray<ReadonlyArray<Write>>): Staged => {
     sagas: sorted(only(writes, "SagaPut"), (put) => `${put.saga}\u0000${put.id}`),
     remembered: sorted(only(writes, "Deduplicate"), (remembered) => remembered.key),
     completed: sorted(only(writes, "CompleteKey"), (completed) => completed.key),
+    journal: only(writes, "JournalEntry"),
     channels: new Set([
       ...sent.map(({ channel }) => channel),
       ...retried.map(({ lease }) => lease.channel),
