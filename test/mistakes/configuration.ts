@@ -8,7 +8,9 @@ import {
   DeadLetter,
   Deduplication,
   Handler,
+  Journal,
   MessageScheduler,
+  type MessageStore,
   MessagingTest,
   UnitOfWork
 } from "@holdfast/core"
@@ -112,6 +114,10 @@ export const configuration = (): void => {
     "a list of no dead letters",
     Effect.flatMap(DeadLetter.DeadLetter, (letters) => fails(letters.list({ limit: 0 }))).pipe(Effect.provide(Memory))
   )
+  const searching = (query: MessageStore.JournalQuery) =>
+    Effect.flatMap(Journal.Journal, (journal) => fails(journal.search(query))).pipe(Effect.provide(Memory))
+  mistake(section, "a page of the journal after what is no place in it", searching({ after: "42" }))
+  mistake(section, "a search of the journal since no time", searching({ since: Number.NaN }))
   mistake(
     section,
     "a list of no waiting messages",

@@ -6,6 +6,8 @@ export { makeCommitter } from "../../packages/postgres/src/internal/committer.js
 export * as Database from "../../packages/postgres/src/internal/database.js"
 export { classify, isInfrastructure, toMessagingError } from "../../packages/postgres/src/internal/errors.js"
 export { sweep } from "../../packages/postgres/src/internal/janitor.js"
+export { forget, reading } from "../../packages/postgres/src/internal/journal.js"
+export { migrations } from "../../packages/postgres/src/internal/migrations.js"
 export { channelsOf, payloadOf } from "../../packages/postgres/src/internal/notify.js"
 export * as orderSql from "../../packages/postgres/src/internal/orderSql.js"
 export { quote } from "../../packages/postgres/src/internal/quote.js"

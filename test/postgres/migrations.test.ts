@@ -4,6 +4,9 @@ import { MessageStore } from "@holdfast/core"
 import { PgMessaging, PgMigrations } from "@holdfast/postgres"
 import { Duration, Effect, Layer, Redacted } from "effect"
 import { ClientLive, client, Scratch } from "./database.ts"
+import { migrations } from "./internal.ts"
+
+const all = migrations.map(({ id }) => id)
 
 const exists = (schema: string) =>
   Effect.flatMap(Scratch, ({ control }) =>
@@ -34,10 +37,10 @@ layer(ClientLive.pipe(Layer.provideMerge(Scratch.layer)), { excludeTestServices:
       })
       assert.deepStrictEqual(
         applied.toSorted((a, b) => a.length - b.length),
-        [[], [], [], [1, 2, 3]]
+        [[], [], [], all]
       )
       const status = yield* PgMigrations.status({ schema: "at_once" })
-      assert.deepStrictEqual([status.current, status.latest, status.pending], [3, 3, []])
+      assert.deepStrictEqual([status.current, status.latest, status.pending], [all.at(-1), all.at(-1), []])
     })
   )
 
@@ -79,6 +82,9 @@ layer(ClientLive.pipe(Layer.provideMerge(Scratch.layer)), { excludeTestServices:
       for (const queryTimeout of [-1, Number.NaN, "30 days", Duration.infinity] as const) {
         assert.strictEqual((yield* Effect.flip(open({ queryTimeout }))).reason, "TimeoutInvalid")
       }
+      for (const journalRetention of [-1, Number.NaN, "59 seconds"] as const) {
+        assert.strictEqual((yield* Effect.flip(open({ journalRetention }))).reason, "RetentionInvalid")
+      }
     })
   )
 
@@ -97,7 +103,7 @@ layer(ClientLive.pipe(Layer.provideMerge(Scratch.layer)), { excludeTestServices:
           Effect.provideService(PgMigrations.migrate({ schema: "owned" }), PgClient.PgClient, limited)
         )
       )
-      assert.deepStrictEqual(applied, [1, 2, 3])
+      assert.deepStrictEqual(applied, all)
       yield* control.unsafe(`drop schema owned cascade; drop role ${name}_app`)
     })
   )

@@ -8,6 +8,7 @@ import type {
   Deduplication,
   Envelope,
   HandlerRegistry,
+  Journal,
   MessageScheduler,
   MessagingError,
   SagaStore,
@@ -709,6 +710,7 @@ ok(
       | DeadLetter.DeadLetter
       | Deduplication.Deduplication
       | SagaStore.SagaStore
+      | Journal.Journal
       | MessagingTest.MessageLog
       | MessageStore.MessageStore
     >

@@ -10,6 +10,7 @@ import * as Deduplication from "./Deduplication.ts"
 import * as EventBus from "./EventBus.ts"
 import * as HandlerRegistry from "./HandlerRegistry.ts"
 import { watch } from "./internal/wiring.ts"
+import * as Journal from "./Journal.ts"
 import * as MessageScheduler from "./MessageScheduler.ts"
 import * as MessageStore from "./MessageStore.ts"
 import * as QueryBus from "./QueryBus.ts"
@@ -71,7 +72,13 @@ export const layerMemory: Layer.Layer<
   | MessageScheduler.MessageScheduler
   | DeadLetter.DeadLetter
   | Deduplication.Deduplication
+  | Journal.Journal
   | SagaStore.SagaStore
-> = Layer.mergeAll(layer, MessageScheduler.layer, DeadLetter.layer, Deduplication.layer, SagaStore.layer).pipe(
-  Layer.provideMerge(MessageStore.layerMemory)
-)
+> = Layer.mergeAll(
+  layer,
+  MessageScheduler.layer,
+  DeadLetter.layer,
+  Deduplication.layer,
+  SagaStore.layer,
+  Journal.layer
+).pipe(Layer.provideMerge(MessageStore.layerMemory))

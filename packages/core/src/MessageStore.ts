@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as memory from "./internal/memoryStore.ts"
 import type { MessagingError } from "./MessagingError.ts"
+import type { JournalQuery, JournalRow } from "./messageStore/journal.ts"
 import type {
   DeadLetterRow,
   Delivery,
@@ -26,6 +27,7 @@ import type {
   Write
 } from "./messageStore/records.ts"
 
+export * from "./messageStore/journal.ts"
 export * from "./messageStore/records.ts"
 
 /**
@@ -264,10 +266,13 @@ export interface Encoded {
   readonly countDeadLetters: (filter: Filter) => Effect.Effect<number, MessagingError>
   /**
    * Puts dead letters back to the handlers that failed, in one transaction, those with an ordering key in their old
-   * place. Answers how many were still there.
+   * place, and writes it down in the journal. Answers how many were still there.
    */
   readonly replay: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
   readonly deleteDeadLetters: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
+
+  /** What the journal has of it, oldest first unless `order` says otherwise. */
+  readonly journal: (query: JournalQuery) => Effect.Effect<ReadonlyArray<JournalRow>, MessagingError>
 
   /** How many messages wait on the channel, ready or claimed, and how many for their time. */
   readonly depth: (

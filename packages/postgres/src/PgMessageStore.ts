@@ -22,6 +22,7 @@ import * as Database from "./internal/database.ts"
 import { isInfrastructure, toMessagingError } from "./internal/errors.ts"
 import { commitUnits } from "./internal/group.ts"
 import { janitor } from "./internal/janitor.ts"
+import * as Journal from "./internal/journal.ts"
 import * as Keys from "./internal/keys.ts"
 import { listen } from "./internal/listen.ts"
 import * as Migrate from "./internal/migrate.ts"
@@ -55,6 +56,8 @@ export interface Options {
   readonly testing?: boolean | undefined
   /** After how long a statement of the store's own is given up: 30 seconds when left out, 24 days at most. */
   readonly queryTimeout?: Duration.DurationInput | undefined
+  /** For how long the journal is kept: 14 days when left out, for ever when infinite. */
+  readonly journalRetention?: Duration.DurationInput | undefined
 }
 
 /**
@@ -107,6 +110,7 @@ export const make = (
     const schema = options.schema ?? Migrate.defaultSchema
     yield* checkPool(options.maxConnections)
     yield* checkTimeout(options.queryTimeout)
+    yield* checkRetention(options.journalRetention)
     yield* Migrate.checkServer(client)
     yield* Migrate.check(client, schema)
     const database = yield* Database.make({
@@ -120,7 +124,7 @@ export const make = (
       Transaction.make(database, client, wrap(client), options.notifications ?? true),
       Migrate.toPgMessagingError
     )
-    yield* janitor(database)
+    yield* janitor(database, Duration.toMillis(options.journalRetention ?? Duration.days(14)))
     const store: Encoded = {
       kind: "postgres",
       handlerConnections: client.config.maxConnections ?? 10,
@@ -168,6 +172,16 @@ const checkTimeout = (timeout: Duration.DurationInput | undefined): Effect.Effec
   return new PgMessagingError({
     reason: "TimeoutInvalid",
     detail: `queryTimeout is ${shown}. Give a duration between 1 ms and 24 days.`
+  })
+}
+
+const checkRetention = (retention: Duration.DurationInput | undefined): Effect.Effect<void, PgMessagingError> => {
+  const shortest = Duration.minutes(1)
+  if (retention === undefined || Duration.greaterThanOrEqualTo(retention, shortest)) return Effect.void
+  const shown = typeof retention === "number" ? `${retention} ms` : Duration.format(retention)
+  return new PgMessagingError({
+    reason: "RetentionInvalid",
+    detail: `journalRetention is ${shown}. Give a duration of at least a minute, or none.`
   })
 }
 
@@ -259,6 +273,7 @@ const views = (
   | "subscribe"
   | "unsubscribe"
   | "subscriptions"
+  | "journal"
 > => {
   const moved = (channel: Effect.Effect<Option.Option<string>, SqlError>) =>
     Effect.flatMap(mapped(channel), (channel) =>
@@ -268,6 +283,7 @@ const views = (
     subscribe: (subscriptions) => mapped(Views.subscribe(database, subscriptions)),
     unsubscribe: (endpoint) => mapped(Views.unsubscribe(database, endpoint)),
     subscriptions: mapped(Views.subscriptions(database)),
+    journal: (query) => mapped(Journal.read(database, query)),
     loadSaga: (saga, id) => mapped(Views.loadSaga(database, saga, id)),
     scheduled: (filter) => mapped(Views.scheduled(database, filter)),
     reschedule: (key, due) => moved(Views.reschedule(database, key, due)),

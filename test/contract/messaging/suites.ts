@@ -16,6 +16,7 @@ import { durableRetries, events } from "./events.ts"
 import { idempotency } from "./idempotency.ts"
 import { interceptions } from "./interceptions.ts"
 import { interceptors } from "./interceptors.ts"
+import { journal } from "./journal.ts"
 import { leases } from "./leases.ts"
 import { orchestrators } from "./orchestrators.ts"
 import { ordering } from "./ordering.ts"
@@ -28,6 +29,7 @@ import { schedules, stopConditions } from "./running.ts"
 import { sagas } from "./sagas.ts"
 import { scopes } from "./scopes.ts"
 import { headers, options } from "./sending.ts"
+import { logging, spans } from "./telemetry.ts"
 import { timeouts } from "./timeouts.ts"
 import { afterCommit, unitOfWork } from "./unitOfWork.ts"
 import { upcasting } from "./upcasting.ts"
@@ -79,4 +81,7 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("sending:", () => options(backend))
   describe("corners:", () => corners(backend))
   describe("headers", () => headers(backend))
+  describe("spans", () => spans(backend))
+  describe("the log", () => logging(backend))
+  describe("the journal", () => journal(backend))
 }

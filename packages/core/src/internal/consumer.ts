@@ -14,9 +14,10 @@ import type { Delivery, Encoded } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
 import { type Consuming, giveBack, type Outcome } from "./deliver.ts"
 import * as Handling from "./handling.ts"
+import { recordingFor } from "./journal.ts"
 import { type Batch, type Hand, Slots } from "./slots.ts"
 import * as Source from "./source.ts"
-import * as Span from "./span.ts"
+import * as Telemetry from "./telemetry.ts"
 
 /** @internal */
 export interface Parts extends Consuming {
@@ -56,7 +57,7 @@ export const make = (
       fiberRefs: built.fiberRefs,
       runtimeFlags: RuntimeFlags.enable(built.runtimeFlags, RuntimeFlags.Interruption)
     })
-    const clock = Context.get(Span.servicesOf(runtime), Clock.Clock)
+    const clock = Context.get(Telemetry.servicesOf(runtime.fiberRefs), Clock.Clock)
     const source = Source.make(store, channel, options)
     const state = { stopping: false }
     const slots: Slots<Handling.Prepared> = new Slots(options.concurrency, source.stored ? mostAhead : 0, {
@@ -69,12 +70,12 @@ export const make = (
       registry,
       source,
       policy,
+      recording: recordingFor(registry, policy),
       slots,
       state,
       runtime,
       plans: new Map(),
       ended: [],
-      traced: Span.tracerOf(runtime) !== undefined,
       fork: (effect) => Runtime.runFork(runtime, effect),
       nanos: () => clock.unsafeCurrentTimeNanos(),
       settled: (hand, outcome) => slots.settled(hand, outcome !== "Released" && outcome !== "Lost"),

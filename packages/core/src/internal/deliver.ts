@@ -8,18 +8,20 @@ import type { Policy } from "../Channel.ts"
 import type { Envelope, Failure } from "../Envelope.ts"
 import type { Entry, HandlerRegistry } from "../HandlerRegistry.ts"
 import type * as Message from "../Message.ts"
-import type { Delivery, Due, Encoded } from "../MessageStore.ts"
+import type { Delivery, Due, Encoded, JournalEntry } from "../MessageStore.ts"
 import { FailureClassifier, isMessagingError, type MessagingError, some } from "../MessagingError.ts"
 import * as RetryPolicy from "../RetryPolicy.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import { versionOf } from "./decode.ts"
 import { AlreadyHandled, orderingKeyOf, retryInPlace, withOrderingKey } from "./dispatch.ts"
 import { render, verdict } from "./failure.ts"
-import { giveUp, isIncurable, policyOf } from "./giveUp.ts"
+import { giveUp, isIncurable, policyOf, recordFailure } from "./giveUp.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
+import * as Journal from "./journal.ts"
+import { annotations } from "./logging.ts"
 import { commitOne, onceOnly, type Source } from "./source.ts"
-import * as Span from "./span.ts"
+import * as Telemetry from "./telemetry.ts"
 
 /**
  * What a consumer works with.
@@ -31,12 +33,12 @@ export interface Consuming {
   readonly registry: HandlerRegistry["Type"]
   readonly source: Source
   readonly policy: Policy
+  /** What the channel has written down. */
+  readonly recording: Journal.Recording
   /** The consumer lost the message, or is shutting down: what is interrupted now failed nobody's attempt. */
   readonly interrupted: (delivery: Delivery) => "Lost" | "Stopping" | undefined
   /** When, by this process's clock, it was claimed. */
   readonly claimedHere: (delivery: Delivery) => number | undefined
-  /** Where the consumer runs, somebody traces. */
-  readonly traced: boolean
 }
 
 /** How the message ended, for this time. @internal */
@@ -59,13 +61,22 @@ export const conclude = (
   entry: Entry,
   delivery: Delivery,
   message: unknown,
+  durationMillis: number,
   exit: Effect.Effect<Exit.Exit<unknown, unknown>>
 ): Effect.Effect<Outcome> =>
   atLast(
     consuming,
     delivery,
-    Effect.flatMap(exit, (exit) => patiently(settle(consuming, entry, delivery, message, exit)))
+    Effect.flatMap(exit, (exit) => patiently(settle(consuming, entry, delivery, message, durationMillis, exit)))
   ).pipe(Effect.uninterruptible)
+
+/** What is written down of a message that was handled, if its channel has it. @internal */
+export const recordHandled = (
+  { recording, source }: Consuming,
+  { envelope }: Delivery,
+  durationMillis: number
+): ReadonlyArray<JournalEntry> =>
+  Journal.handled(recording, envelope, { channel: source.channel, worker: source.worker, durationMillis })
 
 /** Gives messages back that were not begun. Never fails. @internal */
 export const giveBack = (
@@ -110,11 +121,7 @@ const atLast = (
         "Lost" as const
       )
     ),
-    Effect.annotateLogs({
-      channel: consuming.source.channel,
-      endpoint: delivery.envelope.endpoint,
-      message: delivery.envelope.id
-    })
+    Effect.annotateLogs(annotations(consuming.source.channel, delivery.envelope))
   )
 
 const deliverWith = (
@@ -149,7 +156,8 @@ const deliverWith = (
     }
     if (hasExpired(entry, delivery)) return yield* patiently(expire(consuming, delivery, message))
     let committed = false
-    const run = handle(consuming, entry, delivery, message, () => {
+    const elapsed = yield* stopwatch
+    const run = handle(consuming, entry, delivery, message, elapsed, () => {
       committed = true
     })
     const exit = yield* Effect.exit(restore(key === undefined ? run : consuming.registry.oneAtATime(key, run)))
@@ -157,7 +165,7 @@ const deliverWith = (
     const ended = committed ? Exit.void : exit
     if (committed && Exit.isFailure(exit) && !Cause.isInterrupted(exit.cause))
       yield* Effect.logWarning("An interceptor failed when its message had been handled", exit.cause)
-    return yield* patiently(settle(consuming, entry, delivery, message, ended))
+    return yield* patiently(settle(consuming, entry, delivery, message, elapsed(), ended))
   })
 
 /** A database that is away for a moment when the message is settled: the lease outlives that. */
@@ -192,15 +200,19 @@ const handle = (
   entry: Entry,
   delivery: Delivery,
   message: Message.Any,
+  elapsed: () => number,
   onCommit: () => void
 ): Effect.Effect<unknown, unknown> => {
   const { source, store } = consuming
   const handled = onceOnly(store, source, delivery, entry.handle(message, delivery.envelope))
-  const once = UnitOfWork.root(store, handled, { settle: source.settle(delivery), onCommit })
+  const settle = () => [...source.settle(delivery), ...recordHandled(consuming, delivery, elapsed())]
+  const once = UnitOfWork.root(store, handled, { settle, onCommit })
   const delivered = surrounded(consuming, entry, delivery, message, retryInPlace(entry, once))
-  const handling = { channel: source.channel, envelope: delivery.envelope, name: entry.name }
-  return Span.around(handling, consuming.traced, delivered)
+  const { envelope } = delivery
+  return Telemetry.processing({ channel: source.channel, envelope }, isAlreadyHandled, delivered)
 }
+
+const isAlreadyHandled = (error: unknown): boolean => error instanceof AlreadyHandled
 
 /** What was handled already is no failure: interceptors see none. */
 const surrounded = (
@@ -232,6 +244,7 @@ const settle = (
   entry: Entry,
   delivery: Delivery,
   message: unknown,
+  durationMillis: number,
   exit: Exit.Exit<unknown, unknown>
 ): Effect.Effect<Outcome, MessagingError> => {
   const { registry, source, store } = consuming
@@ -254,11 +267,17 @@ const settle = (
           Effect.logWarning("The infrastructure failed, not the handler: the message is given back", exit.cause),
           release(source, delivery, infrastructureBackoffMillis)
         )
-      : failed(consuming, entry, delivery, exit.cause)
+      : failed(consuming, entry, delivery, durationMillis, exit.cause)
   )
 }
 
 const infrastructureBackoffMillis = 1_000
+
+/** Tells how many milliseconds have passed since. */
+const stopwatch = Effect.map(Effect.clock, (clock) => {
+  const begun = clock.unsafeCurrentTimeNanos()
+  return () => Number(clock.unsafeCurrentTimeNanos() - begun) / 1_000_000
+})
 
 const isInfrastructure = (
   store: Encoded,
@@ -267,20 +286,30 @@ const isInfrastructure = (
 ): boolean =>
   (isMessagingError(error) && error.isRetryable) || store.isInfrastructure(error) || classifier.isInfrastructure(error)
 
-const failed = (consuming: Consuming, entry: Entry, delivery: Delivery, cause: Cause.Cause<unknown>) =>
+const failed = (
+  consuming: Consuming,
+  entry: Entry,
+  delivery: Delivery,
+  durationMillis: number,
+  cause: Cause.Cause<unknown>
+) =>
   Effect.gen(function* () {
     const { envelope } = delivery
     const at = yield* storeNow(consuming, delivery)
-    const failures: ReadonlyArray<Failure> = [...envelope.failures, { at, error: render(cause) }]
+    const failure = { at, error: render(cause) }
+    const failures: ReadonlyArray<Failure> = [...envelope.failures, failure]
+    const attempt = recordFailure(consuming, "Failed", delivery, { durationMillis, error: failure.error })
     const error = Cause.failureOption(cause)
     if (Option.isNone(error))
-      return yield* giveUp(consuming, delivery, verdict("Defect", envelope.endpoint, cause), failures)
+      return yield* giveUp(consuming, delivery, verdict("Defect", envelope.endpoint, cause), failures, attempt)
     const schedule = isIncurable(error.value) ? undefined : entry.route?.retry
     const next = schedule === undefined ? Option.none() : yield* RetryPolicy.next(schedule, failures, error.value)
     if (Option.isNone(next)) {
-      return yield* giveUp(consuming, delivery, verdict("Exhausted", envelope.endpoint, cause), failures)
+      return yield* giveUp(consuming, delivery, verdict("Exhausted", envelope.endpoint, cause), failures, attempt)
     }
-    yield* consuming.source.retry(delivery, failures, next.value)
+    const due: Due = { _tag: "After", millis: next.value }
+    const retried = recordFailure(consuming, "Retried", delivery, { due })
+    yield* consuming.source.retry(delivery, failures, next.value, [...attempt, ...retried])
     consuming.registry.observe?.({ _tag: "Retried", envelope, afterMillis: next.value })
     yield* Effect.logInfo(`Failed at attempt ${envelope.attempt}, again in ${next.value} ms`, cause)
     return "Retried" as const
@@ -290,13 +319,10 @@ const failed = (consuming: Consuming, entry: Entry, delivery: Delivery, cause: C
 const hasExpired = (entry: Entry, { availableAt, claimedAt, envelope }: Delivery): boolean =>
   entry.route?.timeToLive !== undefined && envelope.attempt === 1 && claimedAt - availableAt > entry.route.timeToLive
 
-const expire = (
-  { registry, source }: Consuming,
-  delivery: Delivery,
-  message: unknown
-): Effect.Effect<Outcome, MessagingError> =>
+const expire = (consuming: Consuming, delivery: Delivery, message: unknown): Effect.Effect<Outcome, MessagingError> =>
   Effect.gen(function* () {
-    yield* source.discard(delivery)
+    const { registry, source } = consuming
+    yield* source.discard(delivery, recordFailure(consuming, "Expired", delivery, {}))
     registry.observe?.({ _tag: "Expired", message, envelope: delivery.envelope })
     yield* Effect.logWarning(`${delivery.envelope.tag} was not begun within its time to live, and is dropped`)
     return "Expired" as const

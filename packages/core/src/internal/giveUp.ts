@@ -3,12 +3,13 @@ import { identity } from "effect/Function"
 import * as Schedule from "effect/Schedule"
 import { MessageFailed } from "../DeadLetter.ts"
 import type { Envelope, Failure } from "../Envelope.ts"
-import type { Delivery, Write } from "../MessageStore.ts"
+import type { Delivery, JournalEntry, Write } from "../MessageStore.ts"
 import { isMessagingError, type MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import type { Consuming, Outcome } from "./deliver.ts"
 import { AlreadyHandled } from "./dispatch.ts"
 import { listeners, tell } from "./failed.ts"
+import * as Journal from "./journal.ts"
 import { onceOnly, type Verdict } from "./source.ts"
 
 /** What messaging refused, it will refuse again. @internal */
@@ -26,10 +27,11 @@ export const giveUp = (
   consuming: Consuming,
   delivery: Delivery,
   why: Verdict,
-  failures: ReadonlyArray<Failure>
+  failures: ReadonlyArray<Failure>,
+  journal: ReadonlyArray<JournalEntry> = []
 ): Effect.Effect<Outcome, MessagingError> => {
   const envelope = { ...delivery.envelope, failures }
-  const givenUp = { delivery, envelope, why }
+  const givenUp = { delivery, envelope, why, journal }
   const { deadLetter, errorChannel } = policyOf(consuming, envelope)
   const finish = deadLetter.onGivenUp === "Discard" ? discard : park
   if (errorChannel === undefined || envelope.tag === MessageFailed._tag) return finish(consuming, givenUp, Effect.void)
@@ -56,6 +58,8 @@ interface GivenUp {
   readonly delivery: Delivery
   readonly envelope: Envelope
   readonly why: Verdict
+  /** How it came to that. */
+  readonly journal: ReadonlyArray<JournalEntry>
 }
 
 /** Nothing is dropped without somebody being told. */
@@ -80,20 +84,44 @@ const whileAway =
 
 const isAway = (error: MessagingError): boolean => error.reason === "Unavailable"
 
-const park = (consuming: Consuming, { delivery, envelope, why }: GivenUp, told: Told) =>
+const park = (consuming: Consuming, givenUp: GivenUp, told: Told) =>
   Effect.gen(function* () {
-    yield* end(consuming, delivery, told, consuming.source.park(delivery, envelope, why))
+    const { delivery, envelope, why } = givenUp
+    const settle = [...consuming.source.park(delivery, envelope, why), ...recorded(consuming, "DeadLettered", givenUp)]
+    yield* end(consuming, delivery, told, settle)
     const { observe } = consuming.registry
     observe?.({ _tag: "DeadLettered", envelope: delivery.envelope, reason: why.reason, error: why.error })
     yield* Effect.logError(`${envelope.tag} was put with the dead letters (${why.reason}): ${why.error}`)
     return "Parked" as const
   })
 
-const discard = (consuming: Consuming, { delivery, envelope, why }: GivenUp, told: Told) =>
+const discard = (consuming: Consuming, givenUp: GivenUp, told: Told) =>
   Effect.gen(function* () {
-    yield* end(consuming, delivery, told, consuming.source.settle(delivery))
+    const { delivery, envelope, why } = givenUp
+    yield* end(consuming, delivery, told, [
+      ...consuming.source.settle(delivery),
+      ...recorded(consuming, "Discarded", givenUp)
+    ])
     yield* Effect.logError(`Discarded ${envelope.tag}: ${why.error}`)
     return "Discarded" as const
+  })
+
+const recorded = (consuming: Consuming, event: "DeadLettered" | "Discarded", { delivery, journal, why }: GivenUp) => {
+  const { error, reason } = why
+  return [...journal, ...recordFailure(consuming, event, delivery, { error, reason })]
+}
+
+/** Writes down what became of a message that was not handled, as its channel has it. @internal */
+export const recordFailure = (
+  { recording, source }: Consuming,
+  event: Parameters<typeof Journal.failed>[1],
+  { envelope }: Delivery,
+  parts: Journal.Parts
+): ReadonlyArray<JournalEntry> =>
+  Journal.failed(recording, event, envelope, {
+    channel: source.channel,
+    worker: source.worker,
+    ...parts
   })
 
 /** What puts a message on the error channel, in the unit that ends the one that failed. */

@@ -54,22 +54,27 @@ export class DeadLetters {
   }
 
   /** The oldest first. */
-  replay(now: number, keys: ReadonlyArray<string>): number {
-    let replayed = 0
+  replay(
+    now: number,
+    keys: ReadonlyArray<string>
+  ): ReadonlyArray<{ readonly channel: string; readonly envelope: Envelope }> {
+    const replayed: Array<{ readonly channel: string; readonly envelope: Envelope }> = []
     for (const key of keys.toSorted((self, that) => Number(self) - Number(that))) {
       const row = this.rows.get(key)
       if (row === undefined) continue
       this.rows.delete(key)
+      const { channel } = row.letter
+      const envelope = afresh(now, row.letter.envelope)
       this.messages.add(now, {
-        channel: row.letter.channel,
+        channel,
         place: row.letter.envelope.orderingKey === undefined ? undefined : row.place,
-        envelope: afresh(now, row.letter.envelope),
+        envelope,
         priority: row.priority,
         due: undefined,
         timer: undefined,
         undelayed: false
       })
-      replayed++
+      replayed.push({ channel, envelope })
     }
     return replayed
   }
@@ -102,6 +107,7 @@ export const matches = (
 
 const afresh = (now: number, envelope: Envelope): Envelope => ({
   ...envelope,
+  attempt: 1,
   failures: [],
   headers: { ...envelope.headers, [Headers.replayedAt]: String(now) }
 })

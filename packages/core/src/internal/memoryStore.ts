@@ -2,6 +2,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Encoded, Filter, Scheduled, Subscription, Transaction, TransactionScope } from "../MessageStore.ts"
+import * as Journal from "./journal.ts"
 import { matches } from "./memoryDeadLetters.ts"
 import { envelopeOf, waits } from "./memoryMessages.ts"
 import { refuseDue, refuseTexts } from "./memoryRefusals.ts"
@@ -157,6 +158,7 @@ const views = (
   | "countDeadLetters"
   | "replay"
   | "deleteDeadLetters"
+  | "journal"
 > => ({
   loadSaga: (saga, id) => Effect.sync(() => Option.fromNullable(state.sagas.get(sagaKey(saga, id)))),
   scheduled: (filter) => at((now) => scheduled(state, now, filter)),
@@ -176,7 +178,13 @@ const views = (
     }),
   deadLetters: (filter) => Effect.sync(() => state.deadLetters.matching(filter).slice(0, filter.limit ?? 100)),
   countDeadLetters: (filter) => Effect.sync(() => state.deadLetters.matching(filter).length),
-  replay: (keys) => at((now) => state.deadLetters.replay(now, keys)),
+  replay: (keys) =>
+    at((now) => {
+      const replayed = state.deadLetters.replay(now, keys)
+      for (const { channel, envelope } of replayed) state.entries.add(now, Journal.replayed(channel, envelope))
+      return replayed.length
+    }),
+  journal: (query) => Effect.sync(() => state.entries.matching(query)),
   deleteDeadLetters: (keys) => Effect.sync(() => state.deadLetters.delete(keys))
 })
 

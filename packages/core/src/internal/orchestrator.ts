@@ -31,6 +31,7 @@ import {
   stepsOf
 } from "./orchestratorState.ts"
 import { encode, enqueue } from "./outgoing.ts"
+import * as Telemetry from "./telemetry.ts"
 
 /** @internal */
 export const TypeId = "~@holdfast/core/Orchestrator" as const
@@ -263,7 +264,7 @@ const run = (
   return Effect.suspend(() => step.handle(value, own)).pipe(
     Effect.scoped,
     Effect.provideService(CurrentEnvelope, own),
-    Effect.withSpan(`step ${endpoint}`, { captureStackTrace: false }),
+    (step) => Telemetry.inside(`step ${endpoint}`, step),
     scope,
     (tried) => retryInPlace({ retry: step.options.retryInPlace }, tried as Effect.Effect<unknown, unknown>),
     Effect.map(Either.right),

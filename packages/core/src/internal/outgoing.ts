@@ -15,6 +15,8 @@ import { isMessagingError, MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import { type Bus, classOf, keyOf, withOrderingKey } from "./dispatch.ts"
 import * as Input from "./input.ts"
+import * as Journal from "./journal.ts"
+import * as Telemetry from "./telemetry.ts"
 
 // Messages on their way to channels. They are made ready first, which may refuse one, and leave together then: what is
 // refused leaves nothing behind, so no scope is needed that would undo it.
@@ -51,6 +53,7 @@ export const ready = (
 ): Effect.Effect<never, MessagingError> | undefined => {
   const tooLarge = sizeProblem(route, metadata, payload)
   if (tooLarge !== undefined) return tooLarge
+  if (fiber.currentSpan !== undefined) Telemetry.measure(fiber.currentSpan, payload)
   const key = keyOf(route, message, metadata)
   if (isMessagingError(key)) return key
   const envelope = withOrderingKey({ ...metadata, endpoint: entry.name, payload, failures: [] }, key)
@@ -62,6 +65,8 @@ export const ready = (
   if (channel._tag === "Direct") outgoing.direct.push({ driver: channel.driver, envelope, priority, due: when })
   else if (channel.store !== bus.store.kind) return otherStore(channel, bus.store)
   else outgoing.writes.push({ _tag: "Send", channel: channel.name, envelope, priority, due: when, timer: undefined })
+  const recording = Journal.recordingFor(bus.registry, route.policy)
+  if (recording.all) outgoing.writes.push(...Journal.sent(recording, channel.name, envelope, when))
   const { observe } = bus.registry
   if (observe !== undefined) {
     const dueAt = when && instantOf(when, fiber)

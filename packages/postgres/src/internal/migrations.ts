@@ -2,6 +2,7 @@ import { initial } from "./migrations/m0001Initial.ts"
 import { ordering } from "./migrations/m0002Ordering.ts"
 import { consumers } from "./migrations/m0003Consumers.ts"
 import { queue } from "./migrations/m0004Queue.ts"
+import { journal } from "./migrations/m0007Journal.ts"
 
 /**
  * One step of the schema. Once released, a step never changes.
@@ -16,7 +17,7 @@ export interface Migration {
 }
 
 /** @internal */
-export const migrations: ReadonlyArray<Migration> = [initial, ordering, consumers, queue]
+export const migrations: ReadonlyArray<Migration> = [initial, ordering, consumers, queue, journal]
 
 /**
  * The schema this build works with.

@@ -1,6 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Headers from "@holdfast/core/Headers"
-import type { Send } from "@holdfast/core/MessageStore"
+import type { JournalEntry, Send } from "@holdfast/core/MessageStore"
 import type { MessagingError } from "@holdfast/core/MessagingError"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -27,7 +27,7 @@ export const replay = (
         const sorted = rows.toSorted((self, that) => number(self, "id") - number(that, "id"))
         const [elsewhere, ordered] = Arr.partition(sorted, (row) => row.place !== null && row.ordering_key !== null)
         yield* putBack(database, pg, ordered)
-        const { channels, xid } = yield* write(database, pg, [elsewhere.map(sendOf)])
+        const { channels, xid } = yield* write(database, pg, [[...elsewhere.map(sendOf), ...sorted.map(replayed)]])
         const woken = new Set([...channels, ...ordered.map((row) => text(row, "channel"))])
         return { xid, channels: woken, count: rows.length }
       })
@@ -67,6 +67,20 @@ const putBack = (database: Database, pg: Pg.ClientBase, rows: ReadonlyArray<Row>
   ]
   return query(pg, { name: undefined, text: insert }, columns, database.timeoutMillis)
 }
+
+/** What an operator does is in the journal in any case. */
+const replayed = (row: Row): JournalEntry => ({
+  _tag: "JournalEntry",
+  event: "Replayed",
+  envelope: sendOf(row).envelope,
+  channel: text(row, "channel"),
+  due: undefined,
+  durationMillis: undefined,
+  worker: undefined,
+  reason: undefined,
+  error: undefined,
+  payload: undefined
+})
 
 const sendOf = (row: Row): Send => ({
   _tag: "Send",
