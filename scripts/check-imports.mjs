@@ -13,9 +13,9 @@ import { filesIn, lineAt, packagesIn, repository, scan } from "./source.mjs"
 const rows = [
   ["Message", "Envelope", "Headers"],
   [
-    ...["MessagingError", "MessageStore", "DeadLetter", "UnitOfWork", "Channel", "MessageScheduler", "Deduplication"],
+    ...["MessagingError", "MessageStore", "UnitOfWork", "Channel", "MessageScheduler", "Deduplication"],
     "SagaStore",
-    ...["Journal", "RetryPolicy", "HandlerRegistry", "Interceptor"]
+    ...["Journal", "RetryPolicy", "HandlerRegistry", "DeadLetter", "Interceptor"]
   ],
   ["CommandBus", "QueryBus", "EventBus", "Handler"],
   ["MessageBus", "Consumer", "Outbox"],

@@ -63,7 +63,7 @@ export const until = (query: (sql: SqlClient.SqlClient) => Effect.Effect<Readonl
 export const settled = Effect.gen(function* () {
   yield* until(
     (sql) =>
-      sql`SELECT 1 WHERE NOT EXISTS (SELECT FROM holdfast.message) AND NOT EXISTS (SELECT FROM holdfast.scheduled)`
+      sql`SELECT 1 WHERE NOT EXISTS (SELECT FROM holdfast.waiting) AND NOT EXISTS (SELECT FROM holdfast.scheduled)`
   )
   const sql = yield* SqlClient.SqlClient
   const rows = yield* sql<{ key: string; n: number }>`

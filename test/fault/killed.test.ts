@@ -91,7 +91,7 @@ describe("a sender that is killed", () => {
       yield* send("a", "Writes")
       const worker = yield* startWorker({ CRASH_AT: "before-commit", LEASE: "30 seconds" })
       yield* worker.ended
-      const rows = yield* sql`SELECT tag FROM holdfast.message`
+      const rows = yield* sql`SELECT tag FROM holdfast.waiting`
       assert.deepStrictEqual(rows, [{ tag: "Work" }])
     }).pipe(Effect.provide(Arena))
   )
@@ -125,7 +125,7 @@ describe("a worker that is stopped and goes on after its lease ended", () => {
       const frozen = yield* startWorker({ SLOWNESS: "2 seconds", LEASE: "1 seconds" })
       yield* until((sql) => sql`SELECT 1 FROM started WHERE pid = ${frozen.pid}`)
       yield* frozen.signal("SIGSTOP")
-      yield* until((sql) => sql`SELECT 1 FROM holdfast.message WHERE lease_until < clock_timestamp()`)
+      yield* until((sql) => sql`SELECT 1 FROM holdfast.lease WHERE until < clock_timestamp()`)
       yield* frozen.signal("SIGCONT")
       assert.deepStrictEqual(yield* settled, { effects: { "a followed": 1, "a worked": 1 }, dead: 0 })
       assert.strictEqual((yield* sql`SELECT 1 FROM started WHERE id = 'a'`).length, 2)
@@ -173,9 +173,10 @@ describe("a worker that is asked to stop", () => {
       yield* worker.signal("SIGTERM")
       yield* worker.ended
       assert.deepStrictEqual(yield* sql`SELECT id, effect FROM effect`, [{ id: "a", effect: "worked" }])
-      assert.deepStrictEqual(yield* sql`SELECT lease_until, crashes, tag FROM holdfast.message`, [
-        { lease_until: null, crashes: 0, tag: "Worked" }
-      ])
+      assert.deepStrictEqual(yield* sql`SELECT crashes, tag FROM holdfast.waiting`, [{ crashes: 0, tag: "Worked" }])
+      const leased =
+        yield* sql`SELECT 1 FROM holdfast.lease WHERE EXISTS (SELECT FROM holdfast.queue WHERE id = ANY (ids))`
+      assert.deepStrictEqual(leased, [])
     }).pipe(Effect.provide(Arena))
   )
 })

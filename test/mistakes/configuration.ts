@@ -10,7 +10,7 @@ import {
   Handler,
   Journal,
   MessageScheduler,
-  type MessageStore,
+  MessageStore,
   MessagingTest,
   UnitOfWork
 } from "@holdfast/core"
@@ -87,12 +87,45 @@ export const configuration = (): void => {
     "an empty key for deduplication",
     fails(placed()).pipe(within(Handler.layer(confirm.pipe(Handler.deduplicate({ key: () => "" })))))
   )
+  mistake(
+    section,
+    "a key for deduplication that no index holds",
+    fails(placed()).pipe(within(Handler.layer(confirm.pipe(Handler.deduplicate({ key: () => "x".repeat(300) })))))
+  )
 
   const place = (options: CommandBus.SendOptions) => CommandBus.send(new PlaceOrder({ id: "A1" }), options)
   mistake(
     section,
     "an empty idempotency key",
     fails(place({ idempotencyKey: "" })).pipe(within(Handler.layer(placing)))
+  )
+  mistake(
+    section,
+    "an idempotency key that no index holds",
+    fails(place({ idempotencyKey: "x".repeat(300) })).pipe(within(Handler.layer(placing)))
+  )
+  mistake(
+    section,
+    "an idempotency key that is kept for no time",
+    fails(place({ idempotencyKey: { key: "1", window: 0 } })).pipe(within(Handler.layer(placing)))
+  )
+  mistake(
+    section,
+    "one idempotency key for two payloads",
+    Effect.zipRight(
+      CommandBus.send(new PlaceOrder({ id: "B2" }), { idempotencyKey: "1" }),
+      fails(place({ idempotencyKey: "1" }))
+    ).pipe(within(Handler.layer(placing)))
+  )
+  mistake(
+    section,
+    "a kept answer that a new build cannot read",
+    Effect.gen(function* () {
+      const { claimKey, completeKey } = yield* MessageStore.MessageStore
+      const claim = yield* claimKey('["PlaceOrder","1"]', 1_000)
+      if (claim._tag === "Claimed") yield* completeKey('["PlaceOrder","1"]', claim.token, "{}", 1_000)
+      return yield* fails(place({ idempotencyKey: "1" }))
+    }).pipe(within(Handler.layer(placing)))
   )
   mistake(
     section,

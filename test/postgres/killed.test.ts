@@ -48,7 +48,7 @@ layer(messaging(), { excludeTestServices: true })("while connections are killed 
       const units = Effect.forEach(numbers, (n) => Effect.exit(UnitOfWork.run(handler(n))), { concurrency: 12 })
       const exits = yield* Effect.raceFirst(units, killer)
       const found = yield* Effect.retry(control<{ id: string }>`select id from item`, { times: 5 })
-      const sentOnes = yield* control<{ id: string }>`select message_id as id from holdfast.message`
+      const sentOnes = yield* control<{ id: string }>`select message_id as id from holdfast.waiting`
       const there = new Set([...found.map(({ id }) => id), ...sentOnes.map(({ id }) => `sent ${id}`)])
       exits.forEach((exit, index) => {
         if (isUnknown(exit)) return

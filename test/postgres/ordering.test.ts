@@ -30,7 +30,8 @@ const during = <A, E, R>(text: string, effect: Effect.Effect<A, E, R>) =>
   )
 
 const claiming = (channel: string) =>
-  `select message_id as id from holdfast.claim('${channel}', 10, 60000, 'another') order by priority desc, id`
+  `select message_id as id from holdfast.claim('${channel}', 10, 60000, 'another', false, '{}', '{}', '{}', 0, 2, 2, '{}')
+   where token is not null order by priority desc, id`
 
 layer(messaging({ notifications: false }), { excludeTestServices: true })("ordering keys in PostgreSQL", (it) => {
   it.effect("what commits late, before a message that is being handled, waits for it", () =>

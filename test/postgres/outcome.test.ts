@@ -23,7 +23,7 @@ layer(Scratch.layer, { excludeTestServices: true })("a connection lost at COMMIT
         return yield* Effect.gen(function* () {
           const store = yield* MessageStore.MessageStore
           const sql = yield* SqlClient.SqlClient
-          yield* control.unsafe("truncate holdfast.message")
+          yield* control.unsafe("truncate holdfast.message, holdfast.queue")
           arm(fault)
           const unit = Effect.flatMap(Effect.serviceOption(UnitOfWork.UnitOfWork), (unit) =>
             Effect.zipRight(sql`insert into item (id) values ('a')`, Option.getOrThrow(unit).stage(sent("own", "1")))
@@ -31,7 +31,7 @@ layer(Scratch.layer, { excludeTestServices: true })("a connection lost at COMMIT
           const own = yield* Effect.exit(UnitOfWork.run(unit))
           arm(fault)
           const [first, second] = yield* store.commit([[sent("group", "1")], [sent("group", "2")]])
-          const rows = yield* control<{ channel: string }>`select channel from holdfast.message order by id`
+          const rows = yield* control<{ channel: string }>`select channel from holdfast.waiting order by id`
           const healthy = yield* Effect.exit(UnitOfWork.run(sql`select 1`))
           assert(Exit.isSuccess(healthy), "both pools recover")
           return {

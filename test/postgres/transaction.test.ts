@@ -49,12 +49,14 @@ const count = (text: string) =>
   Effect.flatMap(Scratch, ({ control }) =>
     Effect.map(control.unsafe<{ n: number }>(`select count(*)::int as n from ${text}`), ([row]) => row!.n)
   ).pipe(outside)
-const messages = (channel: string) => count(`holdfast.message where channel = '${channel}'`)
+const messages = (channel: string) => count(`holdfast.waiting where channel = '${channel}'`)
 const stage = (channel: string, id: string) =>
   Effect.flatMap(Effect.serviceOption(UnitOfWork.UnitOfWork), (unit) =>
     Option.getOrThrow(unit).stage(sent(channel, id))
   )
-const wipe = Effect.flatMap(Scratch, ({ control }) => control.unsafe("truncate item, child, holdfast.message"))
+const wipe = Effect.flatMap(Scratch, ({ control }) =>
+  control.unsafe("truncate item, child, holdfast.message, holdfast.queue")
+)
 /** Nothing may be left open or lent, whatever a test did. */
 const clean = Effect.gen(function* () {
   const idle = yield* count("pg_stat_activity where datname = current_database() and state like 'idle in%'")

@@ -488,11 +488,17 @@ ok(
     )
   )
 )
-ok(
-  equal<Handler.Handler<typeof ShipOrder, MessagingError.MessagingError, Deduplication.Deduplication, "Synchronous">>()(
-    ship.pipe(Handler.deduplicate({ key: (message) => message.orderId }))
-  )
-)
+type Deduplicated = Handler.Handler<
+  typeof ShipOrder,
+  MessagingError.MessagingError,
+  Deduplication.Deduplication,
+  "Synchronous"
+>
+ok(equal<Deduplicated>()(ship.pipe(Handler.deduplicate({ key: (message) => message.orderId }))))
+ok(equal<Deduplicated>()(ship.pipe(Handler.deduplicate({ key: (_, { headers }) => headers.delivery }))))
+ok(equal<Deduplicated>()(ship.pipe(Handler.deduplicate())))
+ok(equal<Deduplicated>()(ship.pipe(Handler.deduplicate({ window: "1 day" }))))
+ok(equal<Deduplicated>()(Handler.deduplicate(ship)))
 ok(
   equal<
     Handler.Handler<
@@ -610,6 +616,11 @@ type Send<Tag extends string, A = void, E = never> = Effect.Effect<
 
 ok(equal<Send<"PlaceOrder", void, OutOfStock>>()(CommandBus.send(new PlaceOrder({ orderId, total: 1 }))))
 ok(equal<Send<"Pay", number>>()(CommandBus.send(new Pay({ orderId }), { idempotencyKey: "pay-1" })))
+ok(
+  equal<Send<"Pay", number>>()(
+    CommandBus.send(new Pay({ orderId }), { idempotencyKey: { key: "1", window: "1 day", onOtherPayload: "Answer" } })
+  )
+)
 ok(equal<Send<"ShipOrder">>()(CommandBus.send(new ShipOrder({ orderId }))))
 ok(
   equal<Send<"ShipOrder">>()(

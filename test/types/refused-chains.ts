@@ -179,8 +179,8 @@ Handler.deadLetter(placeOrder, { afterCrashes: 1 })
 // @refused 'unknownEndpointAfter' does not exist in type 'DeadLetterOptions'
 fulfilOrders.pipe(Handler.deadLetter({ unknownEndpointAfter: "1 hour" }))
 
-// @refused Type '"Resend"' is not assignable to type '"Discard" | "Park" | undefined'
-shipOrder.pipe(Handler.deadLetter({ onGivenUp: "Resend" }))
+// @refused Type '"Retry"' is not assignable to type 'OnGivenUp | undefined'
+shipOrder.pipe(Handler.deadLetter({ onGivenUp: "Retry" }))
 
 // @refused Type 'string' is not assignable to type 'Date | DateTime | undefined'
 EventBus.publish(new Tick(), { at: "10 minutes" })

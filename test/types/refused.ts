@@ -208,7 +208,7 @@ sendConfirmation.pipe(Handler.retry({} as Schedule.Schedule<number, unknown, Ord
 // @refused Type 'Orders' is not assignable to type 'never'
 Handler.retry(sendConfirmation, {} as Schedule.Schedule<number, unknown, Orders>)
 
-// @refused Argument of type 'number' is not assignable to parameter of type 'Schedule<unknown, MailError, never>'
+// @refused Argument of type 'number' is not assignable to parameter of type 'RetryOptions<MailError> | Schedule<unknown, MailError, never>'
 sendConfirmation.pipe(Handler.retry(3))
 
 // @refused "Pay replies, so a duplicate would have no answer: send it with an idempotencyKey"
@@ -226,8 +226,11 @@ EventBus.publish(new Tick(), { headers: { messageVersion: "2" } })
 // @refused Type 'number' is not assignable to type 'string'
 shipOrder.pipe(Handler.deduplicate({ key: () => 1 }))
 
-// @refused Property 'key' is missing in type '{ window: "1 day"; }'
-shipOrder.pipe(Handler.deduplicate({ window: "1 day" }))
+// @refused "Pay replies, so a duplicate would have no answer: send it with an idempotencyKey"
+pay.pipe(Handler.deduplicate())
+
+// @refused Type '"Ignore"' is not assignable to type '"Answer" | "Reject" | undefined'
+CommandBus.send(new Pay({ orderId }), { idempotencyKey: { key: "1", onOtherPayload: "Ignore" } })
 
 // -----------------------------------------------------------------------------
 // layers of handlers

@@ -191,13 +191,42 @@ export interface Policy {
  * @category models
  */
 export interface DeadLetterPolicy {
-  /** Given-up messages are parked with the dead letters, or discarded with an error in the log. */
-  readonly onGivenUp: "Park" | "Discard"
+  readonly onGivenUp: OnGivenUp
+  /** After how long a message is tried again with `"Resend"` and `"Release"`, in milliseconds. */
+  readonly resendAfter: number
   /** How many consumers may be lost (killed, frozen) while they handle the message. */
   readonly afterCrashes: number
   /** How long a message waits for an endpoint or version that no consumer of the channel knows, in milliseconds. */
   readonly unknownEndpointAfter: number
+  /** When dead letters are put away, and when they are forgotten, in milliseconds from their parking; never, if infinite. */
+  readonly archiveAfter: number
+  readonly deleteAfter: number
 }
+
+/**
+ * What becomes of a message that is given up.
+ *
+ * - `Park`: it is put with the dead letters. - `Discard`: it is dropped, with an error in the log.
+ * - `Resend`: after a while it comes again at the end of its channel, with its retries before it.
+ * - `Release`: it keeps its place and its history, and is tried again once after each while, without end: what has its
+ *   ordering key waits. - `Stop`: the channel is paused, with the reason, and the message stays where it is.
+ *
+ * A message that its consumers were lost with is parked instead of being given to the next ones; with `Stop` the channel
+ * is paused as well.
+ *
+ * @example
+ * ```ts
+ * import { Channel } from "@holdfast/core"
+ *
+ * // nothing may overtake a booking that fails
+ * class Ledger extends Channel.Tag<Ledger>()("bank/Ledger", { deadLetter: { onGivenUp: "Stop" } }) {}
+ * const onGivenUp: Channel.OnGivenUp = Ledger.policy.deadLetter.onGivenUp
+ * ```
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type OnGivenUp = "Park" | "Discard" | "Resend" | "Release" | "Stop"
 
 /**
  * The class of a channel. `M` is the union of message classes it carries.
@@ -252,10 +281,11 @@ type MissingSelf = 'Missing `Self` generic - use `class Self extends Channel.Tag
  * `name` is the durable name; it is the service's key unless given, and messages in flight name it, so choose one when
  * the class moves. `retry` is used by handlers without one of their own. A message is given up when retries end, when its
  * handler dies, when its payload does not decode, when `afterCrashes` consumers (5) were lost with it, or when for
- * `unknownEndpointAfter` (one hour) nobody knew its endpoint or version. It is then parked, and a
- * `DeadLetter.MessageFailed` is put on the `errorChannel` in the same commit. Handlers may override `retry`,
- * `deadLetter` and `errorChannel`. `maxBytes` is 1 MiB. `journal` says what is written down of its messages. The channel's layer dies when the name is empty, or a number
- * less than one.
+ * `unknownEndpointAfter` (one hour) nobody knew its endpoint or version. It is then parked, or what else `onGivenUp` says,
+ * and a `DeadLetter.MessageFailed` is put on the `errorChannel` in the same commit. Dead letters are kept until somebody
+ * decides, or put away after `archiveAfter` and forgotten after `deleteAfter`. Handlers may override `retry`,
+ * `deadLetter` and `errorChannel`. `maxBytes` is 1 MiB. `journal` says what is written down of its messages. The channel's
+ * layer dies when the name is empty, or a number less than one.
  *
  * @example
  * ```ts
@@ -286,9 +316,12 @@ export const Tag =
       readonly name?: string | undefined
       readonly retry?: Schedule.Schedule<any, unknown, never> | undefined
       readonly deadLetter?: {
-        readonly onGivenUp?: "Park" | "Discard" | undefined
+        readonly onGivenUp?: OnGivenUp | undefined
+        readonly resendAfter?: Duration.DurationInput | undefined
         readonly afterCrashes?: number | undefined
         readonly unknownEndpointAfter?: Duration.DurationInput | undefined
+        readonly archiveAfter?: Duration.DurationInput | undefined
+        readonly deleteAfter?: Duration.DurationInput | undefined
       }
       readonly errorChannel?: (Errors & HearsFailures<Name, Errors>) | undefined
       readonly maxBytes?: number | undefined
@@ -303,8 +336,11 @@ export const Tag =
         retry: options?.retry,
         deadLetter: {
           onGivenUp: options?.deadLetter?.onGivenUp ?? "Park",
+          resendAfter: Input.millisOf(options?.deadLetter?.resendAfter ?? "1 minute"),
           afterCrashes: options?.deadLetter?.afterCrashes ?? 5,
-          unknownEndpointAfter: Input.millisOf(options?.deadLetter?.unknownEndpointAfter ?? "1 hour")
+          unknownEndpointAfter: Input.millisOf(options?.deadLetter?.unknownEndpointAfter ?? "1 hour"),
+          archiveAfter: Input.millisOf(options?.deadLetter?.archiveAfter ?? Number.POSITIVE_INFINITY),
+          deleteAfter: Input.millisOf(options?.deadLetter?.deleteAfter ?? Number.POSITIVE_INFINITY)
         },
         errorChannel: options?.errorChannel?.channelName,
         maxBytes: options?.maxBytes ?? 1024 * 1024,
@@ -395,6 +431,9 @@ const checked = <Self, Name extends string>(tag: TagClass<Self, Name, any>, chan
         channel.name === "" ? "A channel has an empty name: messages are kept under it, so give it one" : undefined,
         Input.atLeastOne(`maxBytes ${of}`, maxBytes),
         Input.atLeastOne(`afterCrashes ${of}`, deadLetter.afterCrashes),
+        Input.duration(`resendAfter ${of}`, deadLetter.resendAfter, { least: "1 millis", most: "36500 days" }),
+        Input.duration(`archiveAfter ${of}`, deadLetter.archiveAfter, { least: "1 minute" }),
+        Input.duration(`deleteAfter ${of}`, deadLetter.deleteAfter, { least: "1 minute" }),
         Input.duration(`unknownEndpointAfter ${of}`, deadLetter.unknownEndpointAfter, { least: "0 millis" })
       ),
       channel

@@ -5,6 +5,7 @@
  */
 import * as Context from "effect/Context"
 import type * as DateTime from "effect/DateTime"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Fiber from "effect/Fiber"
@@ -13,9 +14,11 @@ import type { Metadata } from "./Envelope.ts"
 import { type Entry, HandlerRegistry } from "./HandlerRegistry.ts"
 import type { UserHeaders } from "./Headers.ts"
 import type { Handles } from "./handler/handles.ts"
+import * as Answers from "./internal/answers.ts"
 import { type Bus, classOf, handleNow, inUnit, makeMetadata, metadataIn } from "./internal/dispatch.ts"
-import { idempotent } from "./internal/idempotent.ts"
+import { idempotent, keyOf } from "./internal/idempotent.ts"
 import { intercepted, sending } from "./internal/interception.ts"
+import * as Keys from "./internal/keys.ts"
 import { type Addressed, encode, leave, nothing, ready } from "./internal/outgoing.ts"
 import * as Telemetry from "./internal/telemetry.ts"
 import { uuidOf } from "./internal/uuid.ts"
@@ -79,10 +82,36 @@ export interface SendOptions {
   /**
    * Sends with one key do one thing: later ones, for 7 days, get the first one's answer or declared error; one at the
    * same time waits for it. Keys are per command tag, and the message's id follows from the key, so that
-   * `Envelope.idempotencyKey` is the same when a sender that died sends again. Never empty, and not inside another unit
-   * of work or transaction.
+   * `Envelope.idempotencyKey` is the same when a sender that died sends again. A send of another payload under the key
+   * is refused with `Rejected`. Never empty, and not inside another unit of work or transaction.
    */
-  readonly idempotencyKey?: string | undefined
+  readonly idempotencyKey?: string | IdempotencyKey | undefined
+}
+
+/**
+ * An idempotency key, and what else can be said of it.
+ *
+ * @example
+ * ```ts
+ * import type { CommandBus } from "@holdfast/core"
+ *
+ * const click: CommandBus.IdempotencyKey = { key: "click-1", window: "1 day" }
+ * ```
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface IdempotencyKey {
+  /** At most 255 characters. */
+  readonly key: string
+  /** For how long the first answer is kept; 7 days when left out. That of the send that does the work counts. */
+  readonly window?: Duration.DurationInput | undefined
+  /**
+   * What becomes of a send whose payload differs from the first one's: it fails with `Rejected` (when left out), or gets
+   * the first one's answer, for payloads with ids or times that each try makes anew. Payloads are compared as they are
+   * encoded, and only those of one version of the message.
+   */
+  readonly onOtherPayload?: "Reject" | "Answer" | undefined
 }
 
 /**
@@ -205,18 +234,31 @@ const sendTo = (bus: Bus, command: Message.Any, options: SendOptions | undefined
   if (entry === undefined) return nobodyHandles(command)
   // made once: a unit that is run again handles the same message, under the same key for other systems; and so does a
   // sender that died and comes back with its idempotency key
-  const key = options?.idempotencyKey
-  const newId = key === undefined ? undefined : uuidOf(`${command._tag}:${key}`)
+  const given = options?.idempotencyKey === undefined ? undefined : keyOf(options.idempotencyKey)
+  const newId = given === undefined ? undefined : uuidOf(`${command._tag}:${given.key}`)
   const made = makeMetadata(classOf(command), entry.name, options?.headers, newId)
   return Effect.flatMap(sending(bus.registry, command, made, entry), (metadata) => {
     const work =
       entry.route === undefined
         ? sendNow(bus, entry, command, metadata, options)
         : sendLater(bus, { entry, route: entry.route, message: command, metadata, options })
-    const sent = key === undefined ? work : idempotent(bus.store, command, key, work)
+    const sent = given === undefined ? work : sendOnce(bus, entry, command, given, work)
     return intercepted(bus.registry, "Bus", command, metadata, entry, sent)
   })
 }
+
+const sendOnce = (
+  bus: Bus,
+  entry: Entry,
+  command: Message.Any,
+  given: IdempotencyKey,
+  work: Effect.Effect<unknown, unknown>
+): Effect.Effect<unknown, unknown> =>
+  Effect.flatMap(Effect.flatMap(encode(command, entry), uuidOf), (fingerprint) => {
+    const tag = command._tag
+    const answers = Answers.make(classOf(command), fingerprint)
+    return idempotent(bus.store, { tag, given, key: Keys.ofSend(tag, given.key), answers }, work)
+  })
 
 const sendNow = (
   bus: Bus,

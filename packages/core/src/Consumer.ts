@@ -18,7 +18,7 @@ import { check, claimingOf, concurrencyOf, drainOf, leaseOf } from "./internal/c
 import { uuid7 } from "./internal/uuid.ts"
 import * as wiring from "./internal/wiring.ts"
 import type * as Message from "./Message.ts"
-import { MessageStore } from "./MessageStore.ts"
+import { MessageStore, type Pause } from "./MessageStore.ts"
 import { MessagingError } from "./MessagingError.ts"
 
 /**
@@ -248,7 +248,7 @@ export const drain = <I, Name extends string, M extends Message.AnyClass>(
 /**
  * Stops all consumers of the channel, in all processes, until it is resumed: none claims another message from it. What
  * is in flight is finished; what is sent meanwhile, or becomes due, waits. The store remembers it, so that it survives
- * restarts and deployments. For a broker's channel too.
+ * restarts and deployments, and the reason with it. For a broker's channel too.
  *
  * @example
  * ```ts
@@ -263,9 +263,10 @@ export const drain = <I, Name extends string, M extends Message.AnyClass>(
  * @category pausing
  */
 export const pause = <I, Name extends string, M extends Message.AnyClass>(
-  tag: Channel.TagClass<I, Name, M>
+  tag: Channel.TagClass<I, Name, M>,
+  options?: { readonly reason?: string | undefined }
 ): Effect.Effect<void, MessagingError, MessageStore> =>
-  Effect.flatMap(MessageStore, (store) => store.pause(tag.channelName))
+  Effect.flatMap(MessageStore, (store) => store.pause(tag.channelName, options?.reason))
 
 /**
  * Lets the channel's consumers go on, and wakes them. Does nothing to a channel that is not paused.
@@ -303,6 +304,28 @@ export const resume = <I, Name extends string, M extends Message.AnyClass>(
 export const paused: Effect.Effect<ReadonlyArray<string>, MessagingError, MessageStore> = Effect.flatMap(
   MessageStore,
   (store) => store.paused
+)
+
+/**
+ * The channels that are paused, since when, and why: with `onGivenUp: "Stop"` the reason says what was given up, and by
+ * whom.
+ *
+ * @example
+ * ```ts
+ * import { Consumer } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const lines = Effect.map(Consumer.pauses, (pauses) =>
+ *   pauses.map(({ channel, reason }) => `${channel} is paused: ${reason ?? "by hand"}`)
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category pausing
+ */
+export const pauses: Effect.Effect<ReadonlyArray<Pause>, MessagingError, MessageStore> = Effect.flatMap(
+  MessageStore,
+  (store) => store.pauses
 )
 
 /**

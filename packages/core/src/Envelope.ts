@@ -7,7 +7,11 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 
 /**
- * One try that did not succeed: when, by the store's clock in milliseconds, and why.
+ * One try that did not succeed: when, by the store's clock in milliseconds, and why. `tag` is that of a tagged error, by
+ * which `Handler.retryTags` counts.
+ *
+ * Up to a hundred are kept. After that, older ones of one tag are drawn together: `count` says for how many tries the
+ * last of them stands. Of long errors the beginning is kept.
  *
  * @example
  * ```ts
@@ -22,6 +26,28 @@ import * as Effect from "effect/Effect"
 export interface Failure {
   readonly at: number
   readonly error: string
+  readonly tag?: string | undefined
+  /** 1 when left out. */
+  readonly count?: number | undefined
+}
+
+/**
+ * How many tries these failures are: what `attempt` counts from.
+ *
+ * @example
+ * ```ts
+ * import { Envelope } from "@holdfast/core"
+ *
+ * Envelope.failureCount([{ at: 0, error: "busy" }, { at: 1_000, error: "busy", count: 7 }]) // 8
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const failureCount = (failures: ReadonlyArray<Failure>): number => {
+  let tries = 0
+  for (const { count } of failures) tries += count ?? 1
+  return tries
 }
 
 /**

@@ -19,6 +19,7 @@ import type { DeadLetterOptions, FailuresOnly } from "./handler/policies.ts"
 import type { CurrentEndpoint } from "./internal/endpoint.ts"
 import * as internal from "./internal/handler.ts"
 import type { Accepted, InProcess, Routed, Silences } from "./internal/refusals.ts"
+import type { ByTag } from "./internal/retrying.ts"
 import type { Answered, Returned } from "./internal/returned.ts"
 import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
@@ -29,6 +30,7 @@ export * from "./handler/delivery.ts"
 export * from "./handler/handles.ts"
 export * from "./handler/output.ts"
 export * from "./handler/policies.ts"
+export * from "./handler/retries.ts"
 
 /**
  * @since 0.1.0
@@ -151,10 +153,15 @@ export interface Options {
   readonly orderedBy?: ((message: any, headers: Readonly<Record<string, string>>) => string | undefined) | undefined
   readonly retryInPlace?: Schedule.Schedule<any, any, never> | undefined
   readonly retryDurably?: Schedule.Schedule<any, any, never> | undefined
+  readonly retryTagsInPlace?: ByTag | undefined
+  readonly retryTagsDurably?: ByTag | undefined
   readonly errorChannel?: Channel.TagClass<any, string, any> | undefined
   readonly deadLetter?: DeadLetterOptions | undefined
   readonly deduplicate?:
-    | { readonly key: (message: any, envelope: Metadata) => string; readonly window: Duration.DurationInput }
+    | {
+        readonly key: ((message: any, envelope: Metadata) => string | undefined) | undefined
+        readonly window: Duration.DurationInput
+      }
     | undefined
   /** Messages only the runtime sends to the handler. */
   readonly internal?: ReadonlyArray<Message.AnyClass> | undefined

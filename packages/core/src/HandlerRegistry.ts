@@ -8,11 +8,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import type { Channel, DeadLetterPolicy, Policy } from "./Channel.ts"
-import { MessageFailed } from "./DeadLetter.ts"
 import type { Metadata } from "./Envelope.ts"
 import * as interceptors from "./internal/interceptors.ts"
 import { type Recording, recordingOf } from "./internal/journal.ts"
 import { KeyQueues } from "./internal/keyQueues.ts"
+import { MessageFailed } from "./internal/messageFailed.ts"
 import { Observer } from "./internal/observer.ts"
 import type { Standing } from "./internal/standing.ts"
 import { twoOfOneTag } from "./internal/wire.ts"
@@ -53,6 +53,8 @@ export interface Route {
   readonly timeToLive: number | undefined
   /** Durable retries. */
   readonly retry: Schedule.Schedule<any, any, never> | undefined
+  /** Durable retries of errors with these tags. */
+  readonly retryTags?: Readonly<Record<string, Schedule.Schedule<any, any, never> | "Never" | undefined>> | undefined
   readonly deadLetter: DeadLetterPolicy
   /** The durable name of the channel that is told of each message that is given up. */
   readonly errorChannel: string | undefined
@@ -127,8 +129,10 @@ export class HandlerRegistry extends Context.Tag("@holdfast/core/HandlerRegistry
     readonly reserve: (concurrency: number) => number
     /** Runs effects of one key in this process one after the other, in the order in which they came. */
     readonly oneAtATime: <A, E, R>(key: string, effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-    /** Since when, by this process's clock, it has met messages that nobody here handles. */
-    readonly unknownSince: Map<string, number>
+    /** How often this process has given back messages that nobody here handles. */
+    readonly unknownMet: Map<string, number>
+    /** What holds for handlers and channels that say nothing: the durable name of an error channel. */
+    readonly defaults: { errorChannel: string | undefined }
     /** @internal */
     readonly keys: KeyQueues
     /** @internal */
@@ -206,7 +210,8 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
       all: () => [...byName.values()],
       keys,
       oneAtATime: keys.oneAtATime,
-      unknownSince: new Map(),
+      unknownMet: new Map(),
+      defaults: { errorChannel: undefined },
       reserve: (concurrency) => (reserved += concurrency),
       interceptors: interceptors.make(),
       journal: recordingOf(policy),

@@ -46,6 +46,8 @@ export type UserHeaders = Headers & {
     | "timestamp"
     | "traceparent"
     | "replayedAt"
+    | "replayOf"
+    | "canaryOf"
     | "messageVersion"]?: `${Name} is set by the runtime`
 }
 
@@ -149,6 +151,38 @@ export const traceparent = "traceparent"
 export const replayedAt = "replayedAt"
 
 /**
+ * Set on a message that came back from the dead letters: the key that its dead letter had.
+ *
+ * @example
+ * ```ts
+ * import { Envelope, Headers } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const letter = Effect.map(Envelope.CurrentEnvelope, ({ headers }) => headers[Headers.replayOf])
+ * ```
+ *
+ * @since 0.1.0
+ * @category names
+ */
+export const replayOf = "replayOf"
+
+/**
+ * Set on a message that is replayed before others, to see whether it is handled: the replay that waits for it.
+ *
+ * @example
+ * ```ts
+ * import { Envelope, Headers } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const isCanary = Effect.map(Envelope.CurrentEnvelope, ({ headers }) => headers[Headers.canaryOf] !== undefined)
+ * ```
+ *
+ * @since 0.1.0
+ * @category names
+ */
+export const canaryOf = "canaryOf"
+
+/**
  * The version of the message, by which consumers choose how to read it: absent from messages of version 1.
  *
  * @example
@@ -238,5 +272,7 @@ const own: ReadonlySet<string> = new Set([
   timestamp,
   traceparent,
   replayedAt,
+  replayOf,
+  canaryOf,
   messageVersion
 ])

@@ -15,7 +15,15 @@ import * as memory from "./internal/memoryStore.ts"
 import type { MessagingError } from "./MessagingError.ts"
 import type { JournalQuery, JournalRow } from "./messageStore/journal.ts"
 import type {
+  DeadLetterFilter,
+  DeadLetterGroup,
   DeadLetterRow,
+  Pause,
+  Replay,
+  ReplayRequest,
+  ReplayStep
+} from "./messageStore/letters.ts"
+import type {
   Delivery,
   Due,
   Filter,
@@ -28,6 +36,7 @@ import type {
 } from "./messageStore/records.ts"
 
 export * from "./messageStore/journal.ts"
+export * from "./messageStore/letters.ts"
 export * from "./messageStore/records.ts"
 
 /**
@@ -87,7 +96,10 @@ export interface Transaction {
   readonly reads?: Pick<Encoded, "loadSaga" | "remembered"> | undefined
   /** Waits for the statement under way and refuses later ones. Answers whether there is SQL to commit. */
   readonly finish: Effect.Effect<boolean>
-  /** Adds the writes, runs `beforeCommit`, and commits; on failure rolls back. Only if `finish` answered true. */
+  /**
+   * Adds the writes, runs `beforeCommit`, and commits; on failure rolls back. Only if `finish` answered true. When
+   * `beforeCommit` is `Effect.void`, nothing comes between the two.
+   */
   readonly commit: (
     writes: ReadonlyArray<Write>,
     beforeCommit: Effect.Effect<void, MessagingError>
@@ -216,12 +228,17 @@ export interface Encoded {
    */
   readonly wake: (channel: string, atMost: number) => Effect.Effect<void>
 
-  /** From now on nothing is claimed from the channel, by whatever process, until it is resumed. */
-  readonly pause: (channel: string) => Effect.Effect<void, MessagingError>
+  /**
+   * From now on nothing is claimed from the channel, by whatever process, until it is resumed. One that is paused already
+   * keeps its first reason.
+   */
+  readonly pause: (channel: string, reason?: string) => Effect.Effect<void, MessagingError>
   /** Ends a pause, and wakes the channel's consumers. */
   readonly resume: (channel: string) => Effect.Effect<void, MessagingError>
   /** The channels that are paused, by name. */
   readonly paused: Effect.Effect<ReadonlyArray<string>, MessagingError>
+  /** The same, with since when and why. */
+  readonly pauses: Effect.Effect<ReadonlyArray<Pause>, MessagingError>
 
   /** Notes that the channel has a consumer, now by the store's clock. */
   readonly heartbeat: (channel: string) => Effect.Effect<void, MessagingError>
@@ -262,14 +279,60 @@ export interface Encoded {
   readonly reschedule: (key: string, due: Due) => Effect.Effect<boolean, MessagingError>
   readonly cancelScheduled: (key: string) => Effect.Effect<boolean, MessagingError>
 
-  readonly deadLetters: (filter: Filter) => Effect.Effect<ReadonlyArray<DeadLetterRow>, MessagingError>
-  readonly countDeadLetters: (filter: Filter) => Effect.Effect<number, MessagingError>
+  // -- dead letters ------------------------------------------------------------
+
+  /** Newest first. */
+  readonly deadLetters: (filter: DeadLetterFilter) => Effect.Effect<ReadonlyArray<DeadLetterRow>, MessagingError>
+  readonly countDeadLetters: (filter: DeadLetterFilter) => Effect.Effect<number, MessagingError>
+  /**
+   * Newest first, those before `before`, with where to go on: as long as that is defined there may be more, even if few or
+   * none were found, since a store looks at a bounded number of letters at a time.
+   */
+  readonly searchDeadLetters: (
+    filter: DeadLetterFilter,
+    before: string | undefined
+  ) => Effect.Effect<
+    { readonly letters: ReadonlyArray<DeadLetterRow>; readonly next: string | undefined },
+    MessagingError
+  >
+  /** The largest first. */
+  readonly deadLetterGroups: (filter: DeadLetterFilter) => Effect.Effect<ReadonlyArray<DeadLetterGroup>, MessagingError>
+  /** One that was put away, too. */
+  readonly deadLetter: (key: string) => Effect.Effect<Option.Option<DeadLetterRow>, MessagingError>
   /**
    * Puts dead letters back to the handlers that failed, in one transaction, those with an ordering key in their old
-   * place, and writes it down in the journal. Answers how many were still there.
+   * place, and writes it down in the journal. Answers how many were still there. Of edited ones the original is archived.
    */
   readonly replay: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
+  /** Also archived ones. */
   readonly deleteDeadLetters: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
+  /** Puts dead letters away: they hold up nobody any more, and are not replayed until they are restored. */
+  readonly archiveDeadLetters: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
+  /** Takes them back, except for those of which a replay has left the original. */
+  readonly restoreDeadLetters: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
+  /** Gives a dead letter another payload, and keeps the first. Answers whether it was still there. */
+  readonly editDeadLetter: (key: string, payload: string) => Effect.Effect<boolean, MessagingError>
+  /** Archives and deletes what a channel has kept for long enough, up to some thousand letters. Answers how many. */
+  readonly sweepDeadLetters: (options: {
+    readonly channel: string
+    readonly archiveAfterMillis: number
+    readonly deleteAfterMillis: number
+  }) => Effect.Effect<number, MessagingError>
+
+  /** Begins a replay of all that match now, which `advanceReplay` carries on. */
+  readonly startReplay: (request: ReplayRequest) => Effect.Effect<Replay, MessagingError>
+  /** The newest first; or those of which a step is due, the oldest first. */
+  readonly replays: (options: {
+    readonly due: boolean
+    readonly limit: number
+  }) => Effect.Effect<ReadonlyArray<Replay>, MessagingError>
+  /**
+   * Takes one step, in one transaction with what is replayed. Answers how many letters that was; nothing if somebody else
+   * has taken a step, or the replay is over.
+   */
+  readonly advanceReplay: (step: ReplayStep) => Effect.Effect<Option.Option<number>, MessagingError>
+  /** Answers whether it was not over yet. */
+  readonly cancelReplay: (id: string) => Effect.Effect<boolean, MessagingError>
 
   /** What the journal has of it, oldest first unless `order` says otherwise. */
   readonly journal: (query: JournalQuery) => Effect.Effect<ReadonlyArray<JournalRow>, MessagingError>

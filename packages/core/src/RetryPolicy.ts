@@ -38,11 +38,13 @@ export const next = <Out, In>(
   Effect.gen(function* () {
     let state = schedule.initial
     let delay = Option.none<number>()
-    for (const failure of failures) {
-      const [after, , decision] = yield* schedule.step(failure.at, error, state)
-      if (decision._tag === "Done") return Option.none()
-      state = after
-      delay = Option.some(Math.max(0, Intervals.start(decision.intervals) - failure.at))
+    for (const { at, count = 1 } of failures) {
+      for (let tries = 0; tries < count; tries++) {
+        const [after, , decision] = yield* schedule.step(at, error, state)
+        if (decision._tag === "Done") return Option.none()
+        state = after
+        delay = Option.some(Math.max(0, Intervals.start(decision.intervals) - at))
+      }
     }
     return Option.filter(delay, Number.isFinite)
   })

@@ -338,7 +338,11 @@ class Frame implements Scope {
 
   /** The unit's, opened when it is first asked for. */
   get transaction(): MessageStore.Transaction {
-    if (this.opened === undefined) this.opened = this.parent?.transaction ?? Effect.runSync(this.store.begin)
+    if (this.opened === undefined) {
+      this.opened = this.parent?.transaction ?? Effect.runSync(this.store.begin)
+      // who comes after the unit has ended finds a transaction that has ended too
+      if (!this.open) Effect.runSync(this.opened.finish)
+    }
     return this.opened
   }
 
@@ -463,7 +467,7 @@ const commit = (
   const writes = writesOf(frame, settle)
   if (isMessagingError(writes))
     return Effect.zipRight(transaction?.rollback ?? Effect.void, Effect.fail(new CommitConflict(writes)))
-  const sent = sendDirect(frame.direct)
+  const sent = frame.direct.length === 0 ? Effect.void : sendDirect(frame.direct)
   const written =
     begun && transaction !== undefined
       ? transaction.commit(writes, sent)

@@ -21,14 +21,17 @@ import * as Consumers from "./internal/consumers.ts"
 import * as Database from "./internal/database.ts"
 import { isInfrastructure, toMessagingError } from "./internal/errors.ts"
 import { commitUnits } from "./internal/group.ts"
+import { Held } from "./internal/held.ts"
 import { janitor } from "./internal/janitor.ts"
 import * as Journal from "./internal/journal.ts"
 import * as Keys from "./internal/keys.ts"
+import * as Letters from "./internal/letters.ts"
 import { listen } from "./internal/listen.ts"
 import * as Migrate from "./internal/migrate.ts"
 import { makeNotifier } from "./internal/notify.ts"
 import { PgMessagingError } from "./internal/pgMessagingError.ts"
 import { replay } from "./internal/replay.ts"
+import * as Replays from "./internal/replays.ts"
 import * as Transaction from "./internal/transaction.ts"
 import * as Views from "./internal/views.ts"
 import * as Wake from "./internal/wake.ts"
@@ -125,19 +128,27 @@ export const make = (
       Migrate.toPgMessagingError
     )
     yield* janitor(database, Duration.toMillis(options.journalRetention ?? Duration.days(14)))
+    const held = new Held()
+    const commit = yield* makeCommitter((units, patience) => commitUnits(database, signals.put, units, patience))
     const store: Encoded = {
       kind: "postgres",
       handlerConnections: client.config.maxConnections ?? 10,
       isInfrastructure,
-      begin: transactions.begin(signals.put),
+      begin: Effect.map(transactions.begin(signals.put), (transaction) => ({
+        ...transaction,
+        commit: (writes, beforeCommit) =>
+          Effect.map(transaction.commit(writes, beforeCommit), () => held.committed(writes))
+      })),
       joins: transactions.joins,
+      joining: transactions.joining,
       outside: Transaction.outside,
-      commit: yield* makeCommitter((units, patience) => commitUnits(database, signals.put, units, patience)),
+      commit: (units) => Effect.tap(commit(units), (outcomes) => held.ended(units, outcomes)),
       ...clock(database, options.testing ?? false),
-      ...consuming(database, signals),
+      ...consuming(database, held, signals),
       ...consumers(database, signals),
       ...keys(database, signals.hub),
-      ...views(database, signals)
+      ...views(database, signals),
+      ...letters(database, signals)
     }
     return { store, client: transactions.client }
   })
@@ -217,30 +228,32 @@ const notForTests = new MessagingError({
 
 const consuming = (
   database: Database.Database,
+  held: Held,
   { hub, put }: Signals
 ): Pick<Encoded, "claim" | "started" | "renew" | "release" | "wake" | "depth"> => ({
-  claim: (options) => mapped(Claim.claim(database, options)),
+  claim: (options) => mapped(Claim.claim(database, held, options)),
   started: (leases) => (leases.length === 0 ? Effect.void : mapped(Claim.started(database, leases))),
   renew: (leases, leaseMillis) =>
-    leases.length === 0 ? Effect.succeed([]) : mapped(Claim.renew(database, leases, leaseMillis)),
+    leases.length === 0 ? Effect.succeed([]) : mapped(Claim.renew(database, held, leases, leaseMillis)),
   release: (leases, afterMillis) =>
     leases.length === 0
       ? Effect.void
       : Effect.zipRight(
-          mapped(Claim.release(database, leases, afterMillis)),
+          mapped(Claim.release(database, held, leases, afterMillis)),
           put(new Set(leases.map(({ channel }) => channel)))
         ),
-  wake: (channel, atMost) => Wake.wake(database, hub, channel, atMost),
+  wake: (channel, atMost) => Wake.wake(database, hub, held.marks(channel), channel, atMost),
   depth: (channel) => mapped(Views.depth(database, channel))
 })
 
 const consumers = (
   database: Database.Database,
   { put }: Signals
-): Pick<Encoded, "pause" | "resume" | "paused" | "heartbeat" | "consumed"> => ({
-  pause: (channel) => mapped(Consumers.pause(database, channel)),
+): Pick<Encoded, "pause" | "resume" | "paused" | "pauses" | "heartbeat" | "consumed"> => ({
+  pause: (channel, reason) => mapped(Consumers.pause(database, channel, reason)),
   resume: (channel) => Effect.zipRight(mapped(Consumers.resume(database, channel)), put(new Set([channel]))),
   paused: mapped(Consumers.paused(database)),
+  pauses: mapped(Consumers.pauses(database)),
   heartbeat: (channel) => mapped(Consumers.heartbeat(database, channel)),
   consumed: (withinMillis) => mapped(Consumers.consumed(database, withinMillis))
 })
@@ -266,10 +279,6 @@ const views = (
   | "scheduled"
   | "reschedule"
   | "cancelScheduled"
-  | "deadLetters"
-  | "countDeadLetters"
-  | "replay"
-  | "deleteDeadLetters"
   | "subscribe"
   | "unsubscribe"
   | "subscriptions"
@@ -287,14 +296,53 @@ const views = (
     loadSaga: (saga, id) => mapped(Views.loadSaga(database, saga, id)),
     scheduled: (filter) => mapped(Views.scheduled(database, filter)),
     reschedule: (key, due) => moved(Views.reschedule(database, key, due)),
-    cancelScheduled: (key) => moved(Views.cancelScheduled(database, key)),
-    deadLetters: (filter) => mapped(Views.deadLetters(database, filter)),
-    countDeadLetters: (filter) => mapped(Views.countDeadLetters(database, filter)),
+    cancelScheduled: (key) => moved(Views.cancelScheduled(database, key))
+  }
+}
+
+const letters = (
+  database: Database.Database,
+  { put }: Signals
+): Pick<
+  Encoded,
+  | "deadLetters"
+  | "countDeadLetters"
+  | "searchDeadLetters"
+  | "deadLetterGroups"
+  | "deadLetter"
+  | "replay"
+  | "deleteDeadLetters"
+  | "archiveDeadLetters"
+  | "restoreDeadLetters"
+  | "editDeadLetter"
+  | "sweepDeadLetters"
+  | "startReplay"
+  | "replays"
+  | "advanceReplay"
+  | "cancelReplay"
+> => {
+  // others may have waited for what is gone from these channels
+  const freed = (channels: Effect.Effect<ReadonlyArray<string>, SqlError>) =>
+    Effect.flatMap(mapped(channels), (channels) => Effect.as(put(new Set(channels)), channels.length))
+  return {
+    deadLetters: (filter) => mapped(Letters.deadLetters(database, filter)),
+    countDeadLetters: (filter) => mapped(Letters.countDeadLetters(database, filter)),
+    searchDeadLetters: (filter, before) => mapped(Letters.searchDeadLetters(database, filter, before)),
+    deadLetterGroups: (filter) => mapped(Letters.deadLetterGroups(database, filter)),
+    deadLetter: (key) => mapped(Letters.deadLetter(database, key)),
     replay: (keys) =>
-      Effect.flatMap(mapped(replay(database, keys)), ({ count, written }) => Effect.as(put(written.channels), count)),
-    deleteDeadLetters: (keys) =>
-      Effect.flatMap(mapped(Views.deleteDeadLetters(database, keys)), (channels) =>
-        Effect.as(put(new Set(channels)), channels.length)
-      )
+      Effect.flatMap(mapped(replay(database, keys)), ({ channels, count }) => Effect.as(put(channels), count)),
+    deleteDeadLetters: (keys) => freed(Letters.deleteDeadLetters(database, keys)),
+    archiveDeadLetters: (keys) => freed(Letters.archiveDeadLetters(database, keys)),
+    restoreDeadLetters: (keys) => mapped(Letters.restoreDeadLetters(database, keys)),
+    editDeadLetter: (key, payload) => mapped(Letters.editDeadLetter(database, key, payload)),
+    sweepDeadLetters: (options) => freed(Letters.sweepDeadLetters(database, options)),
+    startReplay: (request) => mapped(Replays.startReplay(database, request)),
+    replays: (options) => mapped(Replays.replays(database, options)),
+    advanceReplay: (step) =>
+      Effect.flatMap(mapped(Replays.advanceReplay(database, step)), (taken) =>
+        Option.isNone(taken) ? Effect.succeedNone : Effect.as(put(taken.value.channels), Option.some(taken.value.count))
+      ),
+    cancelReplay: (id) => mapped(Replays.cancelReplay(database, id))
   }
 }

@@ -2,7 +2,9 @@
  * What core itself pays for a message: the real consumer over a store that hands out messages from an array and answers
  * commits at once. CPU time, so that a busy machine tells the same as a quiet one.
  *
- *     npm run build && node test/dist/bench/micro/consuming.js [noop] [--count 50000] [--rounds 3]
+ *     npm run bench:micro -- [noop gen waits saga sends] [--count 50000] [--rounds 3]
+ *
+ * With `--memory` the store is that of `MessageStore.layerMemory`, and what it costs is in the figure.
  */
 import { parseArgs } from "node:util"
 import {
@@ -118,6 +120,27 @@ const deliveries = (tag: string, endpoint: string): ReadonlyArray<MessageStore.D
 
 const saga = { saga: "Counting", version: 1, state: '{"steps":1}', completed: false, timers: {} }
 
+/** The store in memory, with its own work. */
+const kept = (own: MessageStore.Encoded) => {
+  const commits = { calls: 0, units: 0, claims: 0 }
+  const store: MessageStore.Encoded = {
+    ...own,
+    claim: (options) => Effect.tap(own.claim(options), () => void commits.claims++),
+    commit: (units) =>
+      Effect.tap(own.commit(units), () => {
+        commits.calls++
+        commits.units += units.length
+      })
+  }
+  const fill = (all: ReadonlyArray<MessageStore.Delivery>) =>
+    own.commit(
+      all.map(({ envelope }) => [
+        { _tag: "Send", channel: Work.channelName, envelope, priority: 0, due: undefined, timer: undefined }
+      ])
+    )
+  return { store, fill, commits }
+}
+
 /** Hands out what is in the array, and answers at once. */
 const stub = (own: MessageStore.Encoded) => {
   let left: ReadonlyArray<MessageStore.Delivery> = []
@@ -143,10 +166,11 @@ const stub = (own: MessageStore.Encoded) => {
         return units.map(() => Option.none())
       })
   }
-  const fill = (all: ReadonlyArray<MessageStore.Delivery>) => {
-    left = all
-    next = 0
-  }
+  const fill = (all: ReadonlyArray<MessageStore.Delivery>) =>
+    Effect.sync(() => {
+      left = all
+      next = 0
+    })
   return { store, fill, commits }
 }
 
@@ -159,7 +183,7 @@ const jobs: Readonly<Record<string, readonly [tag: string, endpoint: string]>> =
 }
 
 const main = Effect.gen(function* () {
-  const { commits, fill, store } = stub(yield* MessageStore.MessageStore)
+  const { commits, fill, store } = (values.memory ? kept : stub)(yield* MessageStore.MessageStore)
   const Messaging = handlers.pipe(
     Layer.provideMerge(MessageBus.layer),
     Layer.provideMerge(SagaStore.layer),
@@ -172,7 +196,7 @@ const main = Effect.gen(function* () {
     const all = deliveries(tag, endpoint)
     const micros: Array<number> = []
     for (let round = 0; round <= Number(values.rounds); round++) {
-      fill(all)
+      yield* fill(all)
       handled = 0
       commits.calls = commits.units = commits.claims = 0
       const before = process.cpuUsage()

@@ -60,13 +60,13 @@ export const holdfast: Library = {
         send,
         sendAll,
         delayAll: (payloads) => sendAll(payloads, { delay: "1 day" }),
-        left: count(connections, "SELECT count(*) FROM holdfast.message WHERE channel = $1", [Work.channelName]),
+        left: count(connections, "SELECT count(*) FROM holdfast.waiting WHERE channel = $1", [Work.channelName]),
         effects: count(
           connections,
-          "SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM holdfast.message WHERE channel = $1)",
+          "SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM holdfast.waiting WHERE channel = $1)",
           [Out.channelName]
         ),
-        clear: query(connections, "TRUNCATE holdfast.message, written")
+        clear: query(connections, "TRUNCATE holdfast.message, holdfast.queue, written")
       }
       return own
     }),

@@ -60,7 +60,7 @@ export const badInput = <R>(backend: Backend<R>): void => {
         assert.isFalse(yield* scheduler.move(key, "1 hour"))
         assert.isFalse(yield* scheduler.cancel(key))
         assert.strictEqual(yield* deadLetter.replay([key]), 0)
-        assert.strictEqual(yield* deadLetter.remove([key]), 0)
+        assert.strictEqual(yield* deadLetter.discard([key]), 0)
       }
       for (const limit of [0, -1, 1.5, Number.NaN]) {
         assert.include((yield* rejected(scheduler.list({ limit }))).message, `the limit is ${limit}`)

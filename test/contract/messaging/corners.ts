@@ -144,7 +144,7 @@ export const corners = <R>(backend: Backend<R>): void => {
       yield* drain
       yield* expectRows("shipped a")
       const ignored = (yield* MessagingTest.log).flatMap((entry) => (entry._tag === "Ignored" ? [entry.detail] : []))
-      assert.deepStrictEqual(ignored, ['Ship was handled already under the key "Ship:a"'])
+      assert.deepStrictEqual(ignored, ['Ship was handled already by "Ship" under the key "a"'])
     }).pipe(within(backend, Handler.layer(once)))
   })
 

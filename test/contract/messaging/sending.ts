@@ -286,8 +286,9 @@ export const headers = <R>(backend: Backend<R>): void => {
       )
       const [first, second, replayed] = seen
       assert.deepStrictEqual(second!.headers, first!.headers)
-      const { replayedAt, ...rest } = replayed!.headers
+      const { replayedAt, replayOf, ...rest } = replayed!.headers
       assert.isDefined(replayedAt)
+      assert.isDefined(replayOf)
       assert.deepStrictEqual(rest, first!.headers)
       assert.strictEqual(replayed!.id, first!.id)
     }).pipe(within(backend, Handler.layer(failing)))

@@ -13,15 +13,18 @@ import { deduplication } from "./deduplication.ts"
 import { direct } from "./direct.ts"
 import { brokersErrors, errorChannels } from "./errorChannels.ts"
 import { durableRetries, events } from "./events.ts"
+import { byTag, defaultErrorChannel, endings, outages } from "./failures.ts"
 import { idempotency } from "./idempotency.ts"
 import { interceptions } from "./interceptions.ts"
 import { interceptors } from "./interceptors.ts"
 import { journal } from "./journal.ts"
 import { leases } from "./leases.ts"
+import { operators } from "./operators.ts"
 import { orchestrators } from "./orchestrators.ts"
 import { ordering } from "./ordering.ts"
 import { pausing } from "./pausing.ts"
 import { policies } from "./policies.ts"
+import { prefetch, together } from "./prefetch.ts"
 import { queries } from "./queries.ts"
 import { registration } from "./registration.ts"
 import { conflicts, retriesInPlace } from "./retries.ts"
@@ -53,16 +56,21 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("error channels", () => {
     errorChannels(backend)
     brokersErrors(backend)
+    defaultErrorChannel(backend)
   })
   describe("a query", () => queries(backend))
   describe("versions of a message", () => upcasting(backend))
   describe("versions side by side", () => versions(backend))
   describe("asynchronous handlers of an event", () => events(backend))
   describe("durable retries", () => durableRetries(backend))
+  describe("retries by error", () => byTag(backend))
+  describe("outages", () => outages(backend))
+  describe("messages that are given up", () => endings(backend))
   describe("deduplication", () => deduplication(backend))
   describe("policies of a handler", () => policies(backend))
   describe("ordering keys", () => ordering(backend))
   describe("dead letters", () => deadLetters(backend))
+  describe("operators", () => operators(backend))
   describe("failing infrastructure", () => infrastructure(backend))
   describe("limits", () => limits(backend))
   describe("is told as a mistake:", () => registration(backend))
@@ -71,6 +79,8 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("timeouts", () => timeouts(backend))
   describe("orchestrators", () => orchestrators(backend))
   describe("consumers", () => consumers(backend))
+  describe("a consumer of quick handlers", () => prefetch(backend))
+  describe("a consumer commits together", () => together(backend))
   describe("consumers with a schedule", () => schedules(backend))
   describe("a consumer stops after", () => stopConditions(backend))
   describe("a pause", () => pausing(backend))

@@ -182,7 +182,8 @@ export const deadLetters = (it: It): void => {
 
       assert.strictEqual(yield* counted({ channel }), 0)
       const delivery = yield* claimOne(channel)
-      const { replayedAt, ...others } = delivery.envelope.headers
+      const { replayedAt, replayOf, ...others } = delivery.envelope.headers
+      assert.strictEqual(replayOf, letter!.key)
       assert.deepStrictEqual({ ...delivery.envelope, headers: others }, { ...write.envelope, headers })
       assert.strictEqual(delivery.crashes, 0)
       assert.match(replayedAt!, /^\d+$/)

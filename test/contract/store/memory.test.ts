@@ -115,7 +115,8 @@ layer(MessageStore.layerMemory)("MessageStore, memory alone", (it) => {
       const channel = fresh("orders")
       const sends = Array.from({ length: 5_000 }, (_, index) => send(channel, { priority: (index * 7919) % 10 }))
       yield* commit(...sends)
-      const given = yield* claim(channel, 1_000)
+      const ahead = { channel, limit: 1_000, leaseMillis: minute, owner: "worker", ahead: true }
+      const given = yield* using((store) => store.claim(ahead))
       const released = given.filter((_, index) => index % 3 === 0).map((delivery) => delivery.lease)
       yield* using((store) => store.release(released, 0))
       yield* advance(2 * minute)

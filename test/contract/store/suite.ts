@@ -6,11 +6,13 @@ import type { MessageStore } from "@holdfast/core"
 import type { Layer } from "effect"
 import { claiming } from "./claiming.ts"
 import { committing } from "./committing.ts"
+import { crashes } from "./crashes.ts"
 import { deadLetters } from "./deadLetters.ts"
 import type { Features } from "./fixtures.ts"
 import { journal } from "./journal.ts"
 import { keys } from "./keys.ts"
 import { leases } from "./leases.ts"
+import { letters } from "./letters.ts"
 import { ordering } from "./ordering.ts"
 import { pausing } from "./pausing.ts"
 import { refusals } from "./refusals.ts"
@@ -28,6 +30,7 @@ export const suite = <E>(
   within(layer(), { timeout: "1 minute" })(`MessageStore, ${name}`, (it) => {
     claiming(it, features)
     leases(it)
+    crashes(it)
     scheduling(it, features)
     timers(it)
     committing(it, features)
@@ -36,6 +39,7 @@ export const suite = <E>(
     keys(it)
     subscriptions(it)
     deadLetters(it)
+    letters(it)
     waking(it)
     ordering(it)
     pausing(it)

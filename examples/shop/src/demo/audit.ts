@@ -81,7 +81,7 @@ export const audit = Effect.fn("audit")(function* (orders: {
 /** What Holdfast still has to do, or was given up. */
 export const left = (sql: SqlClient.SqlClient) =>
   sql`
-    select 'message' as kind, tag, endpoint from holdfast.message
+    select 'message' as kind, tag, endpoint from holdfast.waiting
     union all select 'scheduled', tag, endpoint from holdfast.scheduled
     union all select 'dead letter', tag, endpoint from holdfast.dead_letter`
 

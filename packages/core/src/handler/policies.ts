@@ -7,8 +7,6 @@ import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import type * as Schedule from "effect/Schedule"
-import type { NoInfer } from "effect/Types"
 import type * as Channel from "../Channel.ts"
 import type { Deduplication } from "../Deduplication.ts"
 import type { Metadata } from "../Envelope.ts"
@@ -17,7 +15,6 @@ import * as internal from "../internal/handler.ts"
 import type { Silent, ToldElsewhere, Waits } from "../internal/refusals.ts"
 import type { HearsFailures } from "../internal/refusedChannels.ts"
 import type * as Message from "../Message.ts"
-import type { MessageScheduler } from "../MessageScheduler.ts"
 import type { MessagingError } from "../MessagingError.ts"
 
 /**
@@ -70,58 +67,6 @@ export const timeout: {
 )
 
 type Limit<E2> = Duration.DurationInput | { readonly duration: Duration.DurationInput; readonly onTimeout: () => E2 }
-
-/**
- * Tries again, as the schedule says, when the handler fails.
- *
- * Before `asynchronous`, or without it, the handler is retried in place while its sender or consumer waits, each time
- * in a fresh unit of work (or from its scope's savepoint). After `asynchronous` the message is given back to its channel
- * and delivered again when the schedule says, so retries survive the process. Both may be given. Schedules are pure;
- * an outage of the database or broker is not a failure of the handler and burns no attempt; a defect is not retried.
- *
- * @example
- * ```ts
- * import { Channel, Handler, Message } from "@holdfast/core"
- * import { Effect, Schedule } from "effect"
- *
- * class Tick extends Message.Event<Tick>()("Tick") {}
- * class Ticks extends Channel.Tag<Ticks>()("Ticks", { messages: [Tick] }) {}
- *
- * const onTick = Handler.event(Tick, { name: "OnTick", handle: () => Effect.fail("busy") }).pipe(
- *   Handler.retry(Schedule.recurs(1)), // at once
- *   Handler.asynchronous(Ticks),
- *   Handler.retry(Schedule.exponential("1 second").pipe(Schedule.intersect(Schedule.recurs(5)))) // then durably
- * )
- * ```
- *
- * @since 0.1.0
- * @category combinators
- */
-export const retry: {
-  /**
-   * @since 0.1.0
-   * @category combinators
-   */
-  <B, E>(
-    policy: Schedule.Schedule<B, NoInfer<E>, never>
-  ): <M extends Message.AnyClass, R, M0 extends Mode>(
-    self: Handler<M, E, R, M0>
-  ) => Handler<M, E, R | (M0 extends "Asynchronous" ? MessageScheduler : never), M0>
-  /**
-   * @since 0.1.0
-   * @category combinators
-   */
-  <M extends Message.AnyClass, E, R, M0 extends Mode, B>(
-    self: Handler<M, E, R, M0>,
-    policy: Schedule.Schedule<B, NoInfer<E>, never>
-  ): Handler<M, E, R | (M0 extends "Asynchronous" ? MessageScheduler : never), M0>
-} = dual(2, (self: Any, schedule: Schedule.Schedule<any, any, never>) =>
-  internal.update(
-    self,
-    self.mode,
-    self.mode === "Asynchronous" ? { retryDurably: schedule } : { retryInPlace: schedule }
-  )
-)
 
 /**
  * Marks a channel in a handler's requirements as the one that is told of its failures: its layer is needed, but nothing
@@ -210,8 +155,10 @@ export const errorChannel: {
  * @category models
  */
 export interface DeadLetterOptions {
-  /** Given-up messages are parked with the dead letters, or discarded with an error in the log. */
-  readonly onGivenUp?: "Park" | "Discard" | undefined
+  /** What becomes of given-up messages: see `Channel.OnGivenUp`. */
+  readonly onGivenUp?: Channel.OnGivenUp | undefined
+  /** After how long a message is tried again with `"Resend"` and `"Release"`. */
+  readonly resendAfter?: Duration.DurationInput | undefined
   /** How many consumers may be lost (killed, frozen) while they handle the message. */
   readonly afterCrashes?: number | undefined
 }
@@ -258,10 +205,39 @@ export const deadLetter: {
 } = dual(2, (self: Any, options: DeadLetterOptions) => internal.update(self, self.mode, { deadLetter: options }))
 
 /**
- * Handles messages of one key once: a second one within the window (7 days unless given) is acknowledged without
- * running the handler. The key is remembered in the handler's unit of work, so a failed try does not count, and of two
- * at once exactly one takes effect. A message that replies cannot be deduplicated here: send it with an
- * `idempotencyKey` instead, which also keeps the answer. An empty key fails the handler with `Rejected`.
+ * What tells that a message was handled before, and for how long that is remembered.
+ *
+ * @example
+ * ```ts
+ * import { Handler, Message } from "@holdfast/core"
+ * import { Schema } from "effect"
+ *
+ * class Paid extends Message.Event<Paid>()("Paid", { payload: { paymentId: Schema.String } }) {}
+ *
+ * const byDelivery: Handler.DeduplicateOptions<typeof Paid> = {
+ *   key: (_, { headers }) => headers["webhook-id"],
+ *   window: "30 days"
+ * }
+ * ```
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DeduplicateOptions<M extends Message.AnyClass> {
+  /** What a message is about: from its payload, its headers or both. The message's id when left out. */
+  readonly key?: ((message: M["Type"], envelope: Metadata) => string | undefined) | undefined
+  /** 7 days when left out. */
+  readonly window?: Duration.DurationInput | undefined
+}
+
+/**
+ * Handles messages of one key once, or each message once by its id when no key is given: a second one within the window
+ * (7 days unless given) is acknowledged without running the handler. The key is remembered in the handler's unit of
+ * work, so a failed try does not count, and of two at once exactly one takes effect. Keys are of this handler alone.
+ *
+ * A message that replies cannot be deduplicated here: send it with an `idempotencyKey` instead, which also keeps the
+ * answer. A key that is empty, `undefined` or longer than 255 characters fails the handler with `Rejected`. The timeouts
+ * of a saga are not deduplicated.
  *
  * @example
  * ```ts
@@ -279,37 +255,26 @@ export const deadLetter: {
  * @category combinators
  */
 export const deduplicate: {
-  /**
-   * @since 0.1.0
-   * @category combinators
-   */
-  <M extends Message.AnyClass>(options: {
-    readonly key: (message: M["Type"], envelope: Metadata) => string
-    readonly window?: Duration.DurationInput | undefined
-  }): <E, R, M0 extends Mode>(
-    self: Handler<M, E, R, M0> & Silent<M>
-  ) => Handler<M, E | MessagingError, R | Deduplication, M0>
+  // last what most use: the compiler explains the last
   /**
    * @since 0.1.0
    * @category combinators
    */
   <M extends Message.AnyClass, E, R, M0 extends Mode>(
     self: Handler<M, E, R, M0> & Silent<M>,
-    options: {
-      readonly key: (message: M["Type"], envelope: Metadata) => string
-      readonly window?: Duration.DurationInput | undefined
-    }
+    options?: DeduplicateOptions<M>
   ): Handler<M, E | MessagingError, R | Deduplication, M0>
+  /**
+   * @since 0.1.0
+   * @category combinators
+   */
+  <M extends Message.AnyClass>(
+    options?: DeduplicateOptions<M>
+  ): <E, R, M0 extends Mode>(
+    self: Handler<M, E, R, M0> & Silent<M>
+  ) => Handler<M, E | MessagingError, R | Deduplication, M0>
 } = dual(
-  2,
-  (
-    self: Any,
-    options: {
-      readonly key: (message: any, envelope: Metadata) => string
-      readonly window?: Duration.DurationInput | undefined
-    }
-  ) =>
-    internal.update(self, self.mode, {
-      deduplicate: { key: options.key, window: options.window ?? Duration.days(7) }
-    })
+  ([self]) => typeof self === "object" && internal.TypeId in self,
+  (self: Any, { key, window }: DeduplicateOptions<any> = {}) =>
+    internal.update(self, self.mode, { deduplicate: { key, window: window ?? Duration.days(7) } })
 )

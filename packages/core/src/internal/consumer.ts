@@ -78,7 +78,7 @@ export const make = (
       ended: [],
       fork: (effect) => Runtime.runFork(runtime, effect),
       nanos: () => clock.unsafeCurrentTimeNanos(),
-      settled: (hand, outcome) => slots.settled(hand, outcome !== "Released" && outcome !== "Lost"),
+      settled: (hand, outcome) => slots.settled(hand, !untouched.has(outcome)),
       claimedHere: (delivery) => slots.hands.get(delivery)?.claimedHere,
       interrupted: (delivery) => (slots.hands.get(delivery)?.lost ? "Lost" : state.stopping ? "Stopping" : undefined),
       endpoints: () =>
@@ -89,6 +89,9 @@ export const make = (
     }
     return parts
   })
+
+/** How a message ends that was not settled: it comes again as it was. */
+const untouched: ReadonlySet<Outcome> = new Set<Outcome>(["Released", "Lost", "Stopped"])
 
 /** Renews the leases of what is in flight until the scope closes; then drains. @internal */
 export const open = (
@@ -128,6 +131,7 @@ export const putBack = (
   Effect.suspend(() => {
     const hands = parts.slots.withdraw(select)
     if (hands.length === 0) return Effect.void
+    parts.slots.pace.forget()
     for (const hand of hands) Handling.leave(parts, hand)
     return Effect.map(
       giveBack(
@@ -179,7 +183,7 @@ const drainOne = (parts: Parts): Effect.Effect<boolean, MessagingError> =>
 const renewForever = (parts: Parts, leaseMillis: number): Effect.Effect<never> =>
   Effect.flatMap(Clock.currentTimeMillis, (started) => {
     let renewedAt = started
-    let newest = -1
+    let newest = 0
     const renew = Effect.gen(function* () {
       yield* Effect.sleep(Math.floor(leaseMillis / 3))
       const deliveries = [...parts.slots.hands.keys()]
@@ -194,8 +198,8 @@ const renewForever = (parts: Parts, leaseMillis: number): Effect.Effect<never> =
       for (const delivery of gone) abandon(parts, delivery)
       // handlers are slower than they were: others may have what waits here since the last time
       const waiting = newest
-      newest = Math.max(-1, ...Array.from(parts.slots.hands.values(), ({ place }) => place))
-      yield* putBack(parts, ({ place, stage }) => stage === "Ready" && place <= waiting)
+      newest = parts.slots.newest
+      yield* putBack(parts, ({ place, stage }) => stage === "Ready" && place < waiting)
     })
     return Effect.forever(renew)
   })

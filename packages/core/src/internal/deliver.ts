@@ -5,23 +5,26 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { Policy } from "../Channel.ts"
-import type { Envelope, Failure } from "../Envelope.ts"
+import type { Envelope } from "../Envelope.ts"
 import type { Entry, HandlerRegistry } from "../HandlerRegistry.ts"
 import type * as Message from "../Message.ts"
 import type { Delivery, Due, Encoded, JournalEntry } from "../MessageStore.ts"
 import { FailureClassifier, isMessagingError, type MessagingError, some } from "../MessagingError.ts"
-import * as RetryPolicy from "../RetryPolicy.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
+import { outageBackoff } from "./backoff.ts"
 import { versionOf } from "./decode.ts"
 import { AlreadyHandled, orderingKeyOf, retryInPlace, withOrderingKey } from "./dispatch.ts"
 import { render, verdict } from "./failure.ts"
+import { withFailure } from "./failures.ts"
 import { giveUp, isIncurable, policyOf, recordFailure } from "./giveUp.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
 import * as Journal from "./journal.ts"
 import { annotations } from "./logging.ts"
+import { nextAttempt } from "./retrying.ts"
 import { commitOne, onceOnly, type Source } from "./source.ts"
 import * as Telemetry from "./telemetry.ts"
+import { unknown, unknownEndpoint, unknownVersion } from "./unknown.ts"
 
 /**
  * What a consumer works with.
@@ -42,7 +45,16 @@ export interface Consuming {
 }
 
 /** How the message ended, for this time. @internal */
-export type Outcome = "Handled" | "Retried" | "Parked" | "Discarded" | "Expired" | "Released" | "Lost"
+export type Outcome =
+  | "Handled"
+  | "Retried"
+  | "Parked"
+  | "Discarded"
+  | "Resent"
+  | "Stopped"
+  | "Expired"
+  | "Released"
+  | "Lost"
 
 /** Handles one claimed message and settles it. Never fails: what cannot be settled comes back when its lease ends. @internal */
 export const deliver = (
@@ -137,11 +149,12 @@ const deliverWith = (
     }
     const entry = consuming.registry.byName(envelope.endpoint)
     const known = entry?.local ? classOf(entry, envelope.tag) : undefined
-    if (entry === undefined || known === undefined) return yield* unknown(consuming, delivery, unknownEndpoint)
-    if (versionOf(envelope.headers) > known.version) {
-      return yield* unknown(consuming, delivery, unknownVersion(known.version))
+    if (entry === undefined || known === undefined) {
+      return yield* patiently(unknown(consuming, delivery, unknownEndpoint))
     }
-    consuming.registry.unknownSince.delete(copyOf(envelope))
+    if (versionOf(envelope.headers) > known.version) {
+      return yield* patiently(unknown(consuming, delivery, unknownVersion(known.version)))
+    }
     const prepared = yield* Effect.exit(prepare(entry, delivery))
     if (Exit.isFailure(prepared)) {
       const reason = Option.isSome(Cause.failureOption(prepared.cause)) ? "Undecodable" : "Defect"
@@ -265,13 +278,11 @@ const settle = (
     some(exit.cause, (value) => isInfrastructure(store, classifier, value))
       ? Effect.zipRight(
           Effect.logWarning("The infrastructure failed, not the handler: the message is given back", exit.cause),
-          release(source, delivery, infrastructureBackoffMillis)
+          Effect.flatMap(outageBackoff(registry, envelope), (millis) => release(source, delivery, millis))
         )
       : failed(consuming, entry, delivery, durationMillis, exit.cause)
   )
 }
-
-const infrastructureBackoffMillis = 1_000
 
 /** Tells how many milliseconds have passed since. */
 const stopwatch = Effect.map(Effect.clock, (clock) => {
@@ -296,14 +307,13 @@ const failed = (
   Effect.gen(function* () {
     const { envelope } = delivery
     const at = yield* storeNow(consuming, delivery)
-    const failure = { at, error: render(cause) }
-    const failures: ReadonlyArray<Failure> = [...envelope.failures, failure]
-    const attempt = recordFailure(consuming, "Failed", delivery, { durationMillis, error: failure.error })
+    const failures = withFailure(envelope.failures, at, cause)
+    const attempt = recordFailure(consuming, "Failed", delivery, { durationMillis, error: failures.at(-1)?.error })
     const error = Cause.failureOption(cause)
     if (Option.isNone(error))
       return yield* giveUp(consuming, delivery, verdict("Defect", envelope.endpoint, cause), failures, attempt)
-    const schedule = isIncurable(error.value) ? undefined : entry.route?.retry
-    const next = schedule === undefined ? Option.none() : yield* RetryPolicy.next(schedule, failures, error.value)
+    const retries = isIncurable(error.value) ? undefined : entry.route
+    const next = yield* nextAttempt(retries, failures, error.value)
     if (Option.isNone(next)) {
       return yield* giveUp(consuming, delivery, verdict("Exhausted", envelope.endpoint, cause), failures, attempt)
     }
@@ -341,70 +351,6 @@ const crashed = (consuming: Consuming, delivery: Delivery) =>
     },
     delivery.envelope.failures
   )
-
-/** What this process does not know of a message: as it logs it, and as the dead letter says it in the end. */
-interface Unknown {
-  readonly reason: "UnknownEndpoint" | "UnknownVersion"
-  readonly warning: (envelope: Envelope) => string
-  readonly error: (envelope: Envelope, channel: string) => string
-}
-
-const unknownEndpoint: Unknown = {
-  reason: "UnknownEndpoint",
-  warning: ({ endpoint, tag }) => `Nobody here handles ${tag} as "${endpoint}"`,
-  error: ({ endpoint, tag }, channel) =>
-    `No consumer of channel "${channel}" handles ${tag} as "${endpoint}": was the handler renamed or removed?`
-}
-
-const unknownVersion = (newest: number): Unknown => ({
-  reason: "UnknownVersion",
-  warning: ({ headers, tag }) => `${tag} is of version ${versionOf(headers)}, and known here up to version ${newest}`,
-  error: ({ headers, tag }, channel) =>
-    `${tag} is of version ${versionOf(headers)}, but no consumer of channel "${channel}" knows it beyond version ` +
-    `${newest}: deploy a build that does, and replay`
-})
-
-/** Another version of this system may know it: the message waits for that, for as long as the channel says. */
-const unknown = (consuming: Consuming, delivery: Delivery, what: Unknown) =>
-  Effect.gen(function* () {
-    const { envelope } = delivery
-    const { unknownSince } = consuming.registry
-    const copy = copyOf(envelope)
-    const now = yield* Clock.currentTimeMillis
-    const since = unknownSince.get(copy) ?? now
-    if (now - since < consuming.policy.deadLetter.unknownEndpointAfter) {
-      remember(unknownSince, copy, since)
-      yield* Effect.logWarning(`${what.warning(envelope)}: the message is given back`)
-      return yield* release(consuming.source, delivery, unknownDelayMillis)
-    }
-    unknownSince.delete(copy)
-    return yield* giveUp(
-      consuming,
-      delivery,
-      {
-        reason: what.reason,
-        error: what.error(envelope, consuming.source.channel),
-        fingerprint: `${envelope.endpoint} ${what.reason}`
-      },
-      envelope.failures
-    )
-  })
-
-/** Bounded: those go first that were not met for longest, since other consumers have taken them. */
-const remember = (unknownSince: Map<string, number>, copy: string, since: number): void => {
-  unknownSince.delete(copy)
-  if (unknownSince.size >= 10_000)
-    for (const [oldest] of unknownSince) {
-      unknownSince.delete(oldest)
-      break
-    }
-  unknownSince.set(copy, since)
-}
-
-/** One copy of a message, whatever row it is in. */
-const copyOf = (envelope: Envelope): string => `${envelope.endpoint}:${envelope.id}`
-
-const unknownDelayMillis = 5_000
 
 const release = (source: Source, delivery: Delivery, afterMillis: number): Effect.Effect<Outcome, MessagingError> =>
   Effect.as(source.release([delivery], afterMillis), "Released")

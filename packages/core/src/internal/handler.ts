@@ -27,8 +27,10 @@ import { problemOf } from "./handlerInput.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
 import { recordingFor } from "./journal.ts"
+import * as Keys from "./keys.ts"
 import { aware } from "./logging.ts"
 import { messagesIn } from "./output.ts"
+import { inPlace } from "./retrying.ts"
 import type { Standing } from "./standing.ts"
 import { twoOfOneTag } from "./wire.ts"
 
@@ -186,7 +188,7 @@ const makeEntry = (handler: Any, surroundings: Surroundings, local: boolean): En
     messages: handler.messages,
     internal: handler.options.internal ?? [],
     route,
-    retry: handler.options.retryInPlace,
+    retry: inPlace(handler.options.retryInPlace, handler.options.retryTagsInPlace),
     handle: ofItsClass(handler, makeHandle(handler, route, surroundings)),
     serialize: handler.options.serialize,
     encode: codecs.encode,
@@ -209,9 +211,14 @@ const makeRoute = (handler: Any, context: Context.Context<never>): Route | undef
     orderingKey: orderedBy,
     timeToLive: timeToLive === undefined ? undefined : Duration.toMillis(timeToLive),
     retry: retryDurably ?? policy.retry,
+    retryTags: handler.options.retryTagsDurably,
     deadLetter: {
       ...policy.deadLetter,
       onGivenUp: deadLetter?.onGivenUp ?? policy.deadLetter.onGivenUp,
+      resendAfter:
+        deadLetter?.resendAfter === undefined
+          ? policy.deadLetter.resendAfter
+          : Duration.toMillis(deadLetter.resendAfter),
       afterCrashes: deadLetter?.afterCrashes ?? policy.deadLetter.afterCrashes
     },
     errorChannel: errorChannel?.channelName ?? policy.errorChannel
@@ -332,19 +339,24 @@ const deduplicated = (
   effect: Effect.Effect<any, any, any>
 ) => {
   const options = handler.options.deduplicate
-  if (options === undefined) return effect
-  const own = options.key(message, envelope)
-  const key = `${handler.name}:${own}`
-  const detail = `${envelope.tag} was handled already under the key "${key}"`
+  // what only the runtime sends has no key, and comes once: the timeouts of a saga
+  if (options === undefined || handler.options.internal?.some(({ _tag }) => _tag === envelope.tag)) return effect
+  const own = options.key === undefined ? undefined : (options.key(message, envelope) ?? "")
+  const known = own === undefined ? `id "${envelope.id}"` : `key "${own}"`
+  const detail = `${envelope.tag} was handled already by "${handler.name}" under the ${known}`
   const duplicate = Effect.zipRight(
     afterCommit(Effect.sync(() => observe?.({ _tag: "Ignored", message, envelope, detail }))),
     Effect.logInfo(detail)
   )
-  const empty = `the key of ${envelope.tag} for Handler.deduplicate of "${handler.name}" is empty: give each its own`
   return Effect.zipRight(
-    Input.reject(own === "" ? empty : undefined),
+    Input.reject(Input.key(`the key of ${envelope.tag} for Handler.deduplicate of "${handler.name}"`, own)),
     Effect.flatMap(Deduplication, (deduplication) =>
-      deduplication.once(key, Duration.toMillis(options.window), effect, duplicate)
+      deduplication.once(
+        own === undefined ? Keys.ofMessage(handler.name, envelope.id) : Keys.ofBusiness(handler.name, own),
+        Duration.toMillis(options.window),
+        effect,
+        duplicate
+      )
     )
   )
 }

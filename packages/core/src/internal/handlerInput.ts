@@ -17,6 +17,10 @@ export const problemOf = (handler: Any): Input.Problem => {
       least: "1 millis",
       most: "36500 days"
     }),
+    Input.duration(`resendAfter of the handler "${handler.name}"`, deadLetter?.resendAfter, {
+      least: "1 millis",
+      most: "36500 days"
+    }),
     Input.atLeastOne(`afterCrashes of the handler "${handler.name}"`, deadLetter?.afterCrashes ?? 1),
     "transitions" in handler ? twice(handler.name, handler.transitions as ReadonlyArray<Transition>) : undefined
   ].find((problem) => problem !== undefined)

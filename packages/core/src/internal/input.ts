@@ -80,6 +80,14 @@ export const priority = (what: string, value: number): Problem =>
     ? undefined
     : `${what} cannot have the priority ${value}: give a whole number between -2147483647 and 2147483647`
 
+/** A key that tells one thing from another, and fits into an index however many bytes its characters are. @internal */
+export const key = (what: string, value: string | undefined): Problem => {
+  if (value === "") return `${what} is empty: give each its own`
+  return value === undefined || value.length <= 255
+    ? undefined
+    : `${what} is ${value.length} characters long: one has at most 255. Use an id, or a hash`
+}
+
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------

@@ -21,6 +21,11 @@ export class Heap<A> {
     return this.items[0]
   }
 
+  /** All of them, in no order. */
+  values(): ReadonlyArray<A> {
+    return this.items
+  }
+
   add(item: A): void {
     this.items.push(item)
     this.rise(item, this.items.length - 1)

@@ -66,7 +66,8 @@ export class Keys {
       const row = this.rows.get(now, key)
       if (row?._tag === "Completed") return Effect.succeed({ _tag: "Completed", result: row.result })
       if (row?._tag === "Claimed" && row.leaseUntil > now) {
-        return Effect.zipRight(row.waiters.wait(row.leaseUntil - now), this.claim(key, leaseMillis))
+        const released = Effect.interruptible(row.waiters.wait(row.leaseUntil - now))
+        return Effect.zipRight(released, this.claim(key, leaseMillis))
       }
       const token = String(++this.token)
       this.rows.set({

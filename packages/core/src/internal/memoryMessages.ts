@@ -1,5 +1,5 @@
-import type { Envelope, Failure } from "../Envelope.ts"
-import type { Delivery, Due, Lease, Timer } from "../MessageStore.ts"
+import { type Envelope, type Failure, failureCount } from "../Envelope.ts"
+import type { Delivery, Due, Lease, Pause, Timer } from "../MessageStore.ts"
 import { Heap } from "./memoryHeap.ts"
 import { Sequences } from "./memoryOrder.ts"
 import { type Journal, Table, Waiters } from "./memoryTable.ts"
@@ -26,6 +26,11 @@ export interface Row {
   readonly leaseUntil: number
   /** Whether its consumer has begun with it: what was only claimed ahead, a lost consumer has not touched. */
   readonly begun: boolean
+  readonly owner: string
+  /** How many its consumer had begun when another of them was found lost; renewing forgets it. */
+  readonly peers: number
+  /** One of so many that a lost consumer had begun: nobody knows which of them ended it. */
+  readonly suspects: number | undefined
 }
 
 /** @internal */
@@ -33,6 +38,7 @@ export interface Claiming {
   readonly channel: string
   readonly limit: number
   readonly leaseMillis: number
+  readonly owner: string
   readonly ahead?: boolean | undefined
 }
 
@@ -67,11 +73,10 @@ export class Messages {
     return this.rows.values()
   }
 
-  paused(): ReadonlyArray<string> {
-    return Array.from(this.channels.entries())
-      .filter(([, channel]) => channel.paused)
-      .map(([name]) => name)
-      .sort()
+  pauses(): ReadonlyArray<Pause> {
+    return Array.from(this.channels.values())
+      .flatMap(({ paused }) => (paused === undefined ? [] : [paused]))
+      .sort((self, that) => (self.channel < that.channel ? -1 : 1))
   }
 
   add(
@@ -95,7 +100,10 @@ export class Messages {
       availableAt: Math.max(at, now),
       token: "",
       leaseUntil: 0,
-      begun: false
+      begun: false,
+      owner: "",
+      peers: 0,
+      suspects: undefined
     })
   }
 
@@ -119,7 +127,7 @@ export class Messages {
   }
 
   renew(now: number, row: Row, leaseMillis: number): void {
-    this.put({ ...row, leaseUntil: now + leaseMillis })
+    this.put({ ...row, leaseUntil: now + leaseMillis, peers: 0 })
   }
 
   start(row: Row): void {
@@ -134,21 +142,23 @@ export class Messages {
   }
 
   claim(now: number, options: Claiming): ReadonlyArray<Delivery> {
-    const { leaseMillis, limit } = options
     const channel = this.channel(options.channel)
-    if (channel.paused) return []
+    if (channel.paused !== undefined) return []
     this.takeBackExpired(now, channel)
     this.moveDue(now, channel)
+    const group = channel.suspected > 0 ? channel.group(options) : undefined
     const deliveries: Array<Delivery> = []
-    while (deliveries.length < limit) {
-      const row = channel.ready.peek()
-      if (row === undefined) break
+    for (let left = group?.limit ?? options.limit; left > 0; left--) {
+      const row = (group?.rows ?? channel.ready).peek()
+      if (row === undefined || (group !== undefined && row.suspects !== group.size)) break
       const claimed: Row = {
         ...row,
         state: "Claimed",
         token: String(++this.token),
-        leaseUntil: now + leaseMillis,
-        begun: options.ahead !== true
+        leaseUntil: now + options.leaseMillis,
+        begun: options.ahead !== true,
+        owner: options.owner,
+        peers: 0
       }
       this.put(claimed)
       deliveries.push(deliver(now, claimed))
@@ -173,12 +183,28 @@ export class Messages {
     })
   }
 
+  /**
+   * What a lost consumer had begun alone counts as a crash. Of several, nobody knows which it was: they become suspects,
+   * and those of them whose leases run out later remember how many they were.
+   */
   private takeBackExpired(now: number, channel: Channel): void {
-    for (;;) {
-      const row = channel.claimed.peek()
-      if (row === undefined || row.leaseUntil > now) return
-      this.put({ ...row, state: "Ready", crashes: row.crashes + (row.begun ? 1 : 0) })
+    const first = channel.claimed.peek()
+    if (first === undefined || first.leaseUntil > now) return
+    const claimed = channel.claimed.values()
+    const expired = claimed.filter((row) => row.leaseUntil <= now)
+    for (const owner of new Set(expired.map((row) => row.owner))) {
+      const begun = claimed.filter((row) => row.owner === owner && row.begun)
+      for (const row of begun) {
+        if (row.leaseUntil > now) this.put({ ...row, peers: Math.max(row.peers, begun.length) })
+      }
+      for (const row of expired) if (row.owner === owner) this.takeBack(row, Math.max(row.peers, begun.length))
     }
+  }
+
+  private takeBack(row: Row, peers: number): void {
+    if (!row.begun) this.put({ ...row, state: "Ready" })
+    else if (peers > 1) this.put({ ...row, state: "Ready", suspects: peers })
+    else this.put({ ...row, state: "Ready", suspects: undefined, crashes: row.crashes + 1 })
   }
 
   private moveDue(now: number, channel: Channel): void {
@@ -192,7 +218,8 @@ export class Messages {
 
   /** A message with an ordering key stays where it is. */
   private later(row: Row, availableAt: number): void {
-    this.put(isOrdered(row) ? { ...row, state: "Ready", availableAt } : this.schedule(row, availableAt))
+    const cleared: Row = { ...row, suspects: undefined }
+    this.put(isOrdered(row) ? { ...cleared, state: "Ready", availableAt } : this.schedule(cleared, availableAt))
   }
 
   /** A timer's message keeps its name, unless the timer was armed again in the meantime. */
@@ -233,7 +260,7 @@ export class Messages {
  */
 export const envelopeOf = (row: Row): Envelope => ({
   ...row.envelope,
-  attempt: row.envelope.failures.length + row.crashes + 1
+  attempt: failureCount(row.envelope.failures) + row.crashes + 1
 })
 
 /**
@@ -248,13 +275,22 @@ export const waits = (now: number, row: Row): boolean =>
 // internal
 // -----------------------------------------------------------------------------
 
+interface Group {
+  readonly rows: Heap<Row>
+  readonly size: number | undefined
+  readonly limit: number
+}
+
+const isMoreUrgent = (self: Row, that: Row): boolean =>
+  self.priority === that.priority ? self.sequence < that.sequence : self.priority > that.priority
+
 const isOrdered = (row: Row): boolean => row.envelope.orderingKey !== undefined
 
 class Channel {
   /** What may be claimed: of each ordering key only the one that it offers. */
-  readonly ready = new Heap<Row>((self, that) =>
-    self.priority === that.priority ? self.sequence < that.sequence : self.priority > that.priority
-  )
+  readonly ready = new Heap<Row>(isMoreUrgent)
+  /** What may be claimed apart from all else: one of them may have ended a consumer. */
+  readonly suspects = new Heap<Row>(isMoreUrgent)
   /** What ordering keys offer, until it is due. */
   readonly offered = new Heap<Row>((self, that) => self.availableAt < that.availableAt)
   readonly claimed = new Heap<Row>((self, that) => self.leaseUntil < that.leaseUntil)
@@ -264,25 +300,31 @@ class Channel {
   readonly sequences = new Sequences((before, after) => {
     if (before !== undefined) {
       this.ready.remove(before)
+      this.suspects.remove(before)
       this.offered.remove(before)
     }
     if (after !== undefined) this.offered.add(after)
     this.waiters.wake()
   })
   readonly waiters = new Waiters()
-  paused = false
+  paused: Pause | undefined
+  /** How many are suspects, claimed or not. */
+  suspected = 0
 
   enter(row: Row): void {
+    if (row.suspects !== undefined) this.suspected++
     if (row.state === "Scheduled") this.scheduled.add(row)
     else if (row.state === "Claimed") this.claimed.add(row)
-    else if (!isOrdered(row)) this.ready.add(row)
+    else if (!isOrdered(row)) this.offer(row)
     this.order(row, (rows) => rows.add(row), 1)
   }
 
   leave(row: Row): void {
+    if (this.suspected > 0) this.waiters.wake()
+    if (row.suspects !== undefined) this.suspected--
     if (row.state === "Scheduled") this.scheduled.remove(row)
     else if (row.state === "Claimed") this.claimed.remove(row)
-    else if (!isOrdered(row)) this.ready.remove(row)
+    else if (!isOrdered(row)) (row.suspects === undefined ? this.ready : this.suspects).remove(row)
     this.order(row, (rows) => rows.remove(row), -1)
   }
 
@@ -291,19 +333,38 @@ class Channel {
       const row = this.offered.peek()
       if (row === undefined || row.availableAt > now) return
       this.offered.remove(row)
-      this.ready.add(row)
+      this.offer(row)
     }
   }
 
   /** When there is something to claim, as far as is known now. */
   claimableAt(): number {
-    if (this.paused) return Number.POSITIVE_INFINITY
-    if (this.ready.size > 0) return Number.NEGATIVE_INFINITY
+    if (this.paused !== undefined) return Number.POSITIVE_INFINITY
+    if (this.ready.size > 0 && this.suspected === 0) return Number.NEGATIVE_INFINITY
+    if (this.suspects.size > 0 && this.claimed.size === 0) return Number.NEGATIVE_INFINITY
     return Math.min(
       this.scheduled.peek()?.availableAt ?? Number.POSITIVE_INFINITY,
       this.offered.peek()?.availableAt ?? Number.POSITIVE_INFINITY,
       this.claimed.peek()?.leaseUntil ?? Number.POSITIVE_INFINITY
     )
+  }
+
+  /**
+   * The suspects that a consumer may claim, if there are any to claim: at most half of those that one had begun. A
+   * consumer that has some gets nothing else, and one that is busy with others gets nothing until it is not.
+   */
+  group(options: Claiming): Group | undefined {
+    const own = this.claimed.values().filter((row) => row.owner === options.owner)
+    const size = this.suspects.peek()?.suspects
+    if (own.some((row) => row.suspects !== undefined)) return { rows: this.suspects, size, limit: 0 }
+    if (size === undefined) return undefined
+    const limit = own.length > 0 ? 0 : Math.min(options.limit, Math.max(1, Math.floor(size / 2)))
+    return { rows: this.suspects, size, limit }
+  }
+
+  private offer(row: Row): void {
+    if (row.suspects === undefined) this.ready.add(row)
+    else this.suspects.add(row)
   }
 
   private order(row: Row, waiting: (rows: Heap<Row>) => void, claimed: number): void {

@@ -2,10 +2,10 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Encoded, Filter, Scheduled, Subscription, Transaction, TransactionScope } from "../MessageStore.ts"
-import * as Journal from "./journal.ts"
 import { matches } from "./memoryDeadLetters.ts"
 import { envelopeOf, waits } from "./memoryMessages.ts"
 import { refuseDue, refuseTexts } from "./memoryRefusals.ts"
+import { replaying } from "./memoryReplays.ts"
 import { commit, keyLost, State, sagaKey } from "./memoryWrites.ts"
 
 /** @internal */
@@ -26,7 +26,8 @@ export const make: Effect.Effect<Encoded> = Effect.sync(() => {
     ...consumers(state),
     ...subscribing(state),
     ...keys(state),
-    ...views(state)
+    ...views(state),
+    ...replaying(state)
   }
 })
 
@@ -36,6 +37,9 @@ export const make: Effect.Effect<Encoded> = Effect.sync(() => {
 
 /** What is done in one go, at one time, cannot be seen half done. */
 const at: <A>(f: (now: number) => A) => Effect.Effect<A> = (f) => Effect.map(Clock.currentTimeMillis, f)
+
+/** How often a channel is looked at while some of its messages are given out apart. */
+const oftenMillis = 50
 
 const scope: TransactionScope = {
   provide: (context) => context,
@@ -83,7 +87,10 @@ const consuming = ({
     const wakeBy = (deadline: number): Effect.Effect<void> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
         const next = Math.min(deadline, channel.claimableAt())
-        return next <= now ? Effect.void : Effect.zipRight(channel.waiters.wait(next - now), wakeBy(deadline))
+        if (next <= now) return Effect.void
+        // who may claim what then depends on who asks
+        if (channel.suspected > 0) return channel.waiters.wait(Math.min(next - now, oftenMillis))
+        return Effect.zipRight(channel.waiters.wait(next - now), wakeBy(deadline))
       })
     return Effect.flatMap(Clock.currentTimeMillis, (now) => wakeBy(now + atMost))
   },
@@ -98,18 +105,19 @@ const consuming = ({
 const consumers = ({
   heartbeats,
   messages
-}: State): Pick<Encoded, "pause" | "resume" | "paused" | "heartbeat" | "consumed"> => ({
-  pause: (channel) =>
-    Effect.sync(() => {
-      messages.channel(channel).paused = true
+}: State): Pick<Encoded, "pause" | "resume" | "paused" | "pauses" | "heartbeat" | "consumed"> => ({
+  pause: (name, reason) =>
+    at((now) => {
+      messages.channel(name).paused ??= { channel: name, pausedAt: now, reason }
     }),
   resume: (name) =>
     Effect.sync(() => {
       const channel = messages.channel(name)
-      channel.paused = false
+      channel.paused = undefined
       channel.waiters.wake()
     }),
-  paused: Effect.sync(() => messages.paused()),
+  paused: Effect.sync(() => messages.pauses().map(({ channel }) => channel)),
+  pauses: Effect.sync(() => messages.pauses()),
   heartbeat: (channel) => at((now) => void heartbeats.set(channel, now)),
   consumed: (withinMillis) =>
     at((now) =>
@@ -148,18 +156,8 @@ const keys = ({
 
 const views = (
   state: State
-): Pick<
-  Encoded,
-  | "loadSaga"
-  | "scheduled"
-  | "reschedule"
-  | "cancelScheduled"
-  | "deadLetters"
-  | "countDeadLetters"
-  | "replay"
-  | "deleteDeadLetters"
-  | "journal"
-> => ({
+): Pick<Encoded, "loadSaga" | "scheduled" | "reschedule" | "cancelScheduled" | "journal"> => ({
+  journal: (query) => Effect.sync(() => state.entries.matching(query)),
   loadSaga: (saga, id) => Effect.sync(() => Option.fromNullable(state.sagas.get(sagaKey(saga, id)))),
   scheduled: (filter) => at((now) => scheduled(state, now, filter)),
   reschedule: (key, due) =>
@@ -175,17 +173,7 @@ const views = (
       const row = state.messages.scheduled(now, key)
       if (row !== undefined) state.messages.remove(row)
       return row !== undefined
-    }),
-  deadLetters: (filter) => Effect.sync(() => state.deadLetters.matching(filter).slice(0, filter.limit ?? 100)),
-  countDeadLetters: (filter) => Effect.sync(() => state.deadLetters.matching(filter).length),
-  replay: (keys) =>
-    at((now) => {
-      const replayed = state.deadLetters.replay(now, keys)
-      for (const { channel, envelope } of replayed) state.entries.add(now, Journal.replayed(channel, envelope))
-      return replayed.length
-    }),
-  journal: (query) => Effect.sync(() => state.entries.matching(query)),
-  deleteDeadLetters: (keys) => Effect.sync(() => state.deadLetters.delete(keys))
+    })
 })
 
 const scheduled = (state: State, now: number, filter: Filter): ReadonlyArray<Scheduled> =>

@@ -11,7 +11,7 @@ import type {
   Write
 } from "../MessageStore.ts"
 import { MessagingError } from "../MessagingError.ts"
-import { DeadLetters } from "./memoryDeadLetters.ts"
+import { DeadLetters, type ReplayRow } from "./memoryDeadLetters.ts"
 import { Entries } from "./memoryJournal.ts"
 import { Expiring, Keys } from "./memoryKeys.ts"
 import { Messages, type Row } from "./memoryMessages.ts"
@@ -27,6 +27,7 @@ export class State {
   readonly journal = new Journal()
   readonly messages = new Messages(this.journal)
   readonly deadLetters = new DeadLetters(this.journal, this.messages)
+  readonly replays = new Map<string, ReplayRow>()
   readonly keys = new Keys(this.journal)
   readonly remembered = new Expiring<{ readonly key: string; readonly expiresAt: number }>(this.journal)
   readonly sagas = new Table<SagaRow>(this.journal)

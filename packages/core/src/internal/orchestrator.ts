@@ -31,6 +31,7 @@ import {
   stepsOf
 } from "./orchestratorState.ts"
 import { encode, enqueue } from "./outgoing.ts"
+import { inPlace } from "./retrying.ts"
 import * as Telemetry from "./telemetry.ts"
 
 /** @internal */
@@ -158,6 +159,7 @@ const part = (definition: Definition, step: Any): Any =>
     {
       ...step.options,
       retryInPlace: undefined,
+      retryTagsInPlace: undefined,
       step: true,
       internal: [OrchestratorStep],
       stored: `Step ${step.name} of orchestrator ${definition.name} has messages of its own`
@@ -266,7 +268,11 @@ const run = (
     Effect.provideService(CurrentEnvelope, own),
     (step) => Telemetry.inside(`step ${endpoint}`, step),
     scope,
-    (tried) => retryInPlace({ retry: step.options.retryInPlace }, tried as Effect.Effect<unknown, unknown>),
+    (tried) =>
+      retryInPlace(
+        { retry: inPlace(step.options.retryInPlace, step.options.retryTagsInPlace) },
+        tried as Effect.Effect<unknown, unknown>
+      ),
     Effect.map(Either.right),
     Effect.catchIf(
       (error) => !isMessagingError(error) && declared(error),

@@ -53,6 +53,14 @@ export class Pace {
     this.follow()
   }
 
+  /** It is not what it was: so many as there are slots, until an average can be trusted again. */
+  forget(): void {
+    this.size = this.concurrency
+    this.known = 0
+    this.ended = 0
+    this.since = performance.now()
+  }
+
   /** How many to hold, begun or not. */
   get target(): number {
     return this.size

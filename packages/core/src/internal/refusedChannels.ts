@@ -1,5 +1,5 @@
 import type { TagClass } from "../Channel.ts"
-import type { MessageFailed } from "../DeadLetter.ts"
+import type { MessageFailed } from "./messageFailed.ts"
 
 /**
  * `unknown` if the channel may be the error channel of the channel `Name`, else the reason.

@@ -90,7 +90,7 @@ export const decodeState = (
   row: SagaRow
 ): Effect.Effect<any, MessagingError, any> =>
   Effect.mapError(
-    Schema.decode(Schema.parseJson(schema as Schema.Schema<any, any>))(row.state),
+    codecOf(schema).decode(row.state),
     (cause) =>
       new MessagingError({
         reason: "Rejected",
@@ -109,6 +109,31 @@ const Proto = {
   pipe() {
     return pipeArguments(this, arguments)
   }
+}
+
+interface Codec {
+  readonly decode: (text: string) => Effect.Effect<any, unknown, any>
+  readonly encode: (state: unknown) => Effect.Effect<string, unknown, any>
+}
+
+/** Made once: to make a schema costs more than to use it. */
+const codecs = new WeakMap<Schema.Schema.Any, Codec>()
+
+const codecOf = (schema: Schema.Schema.Any): Codec => {
+  const known = codecs.get(schema)
+  if (known !== undefined) return known
+  const decode = Schema.decodeUnknown(schema as Schema.Schema<any, any>)
+  const encode = Schema.encode(schema as Schema.Schema<any, any>)
+  const codec: Codec = {
+    decode: (text) =>
+      Effect.flatMap(
+        Effect.try(() => JSON.parse(text) as unknown),
+        (state) => decode(state)
+      ),
+    encode: (state) => Effect.flatMap(encode(state), (encoded) => Effect.try(() => JSON.stringify(encoded)))
+  }
+  codecs.set(schema, codec)
+  return codec
 }
 
 /** One step of one instance, known by what was loaded. */
@@ -200,8 +225,9 @@ const move = ({ fired, id, row, run, saga }: Step) =>
     const state = Option.isSome(row) ? yield* decodeState(saga.name, saga.state, row.value) : undefined
     const timers = new Map(Option.isSome(row) ? Object.entries(row.value.timers) : [])
     if (fired !== undefined) timers.delete(fired)
-    const timing = yield* makeTiming(saga, id, timers, unit)
-    const next = yield* Effect.provideService(run(state, yield* CurrentEnvelope), CurrentSaga, timing)
+    const envelope = yield* CurrentEnvelope
+    const timing = makeTiming(saga, id, timers, unit, envelope, yield* CurrentEndpoint)
+    const next = yield* Effect.provideService(run(state, envelope), CurrentSaga, timing)
     const completed = isComplete(next)
     const encoded = yield* encodeState(saga, completed ? next.state : next)
     if (completed) {
@@ -217,7 +243,7 @@ const isComplete = (next: unknown): next is { readonly state: unknown } =>
 
 const encodeState = (saga: AnySaga, state: unknown): Effect.Effect<string, MessagingError, any> =>
   Effect.mapError(
-    Schema.encode(Schema.parseJson(saga.state as Schema.Schema<any, any>))(state),
+    codecOf(saga.state).encode(state),
     (cause) =>
       new MessagingError({
         reason: "Rejected",
@@ -228,51 +254,51 @@ const encodeState = (saga: AnySaga, state: unknown): Effect.Effect<string, Messa
 
 const owner = (saga: string, id: string): string => `saga:${saga}:${id}`
 
-const makeTiming = (saga: AnySaga, id: string, timers: Map<string, string>, unit: Scope) =>
-  Effect.gen(function* () {
-    const endpoint = yield* CurrentEndpoint
-    const envelope = yield* CurrentEnvelope
-    const arm = (name: string, when: When): Effect.Effect<void> =>
-      Effect.gen(function* () {
-        const channel = endpoint.channel
-        if (!saga.transitions.some((t) => "timeout" in t && t.timeout === name)) {
-          return yield* Effect.dieMessage(
-            `Saga ${saga.name} has no Saga.onTimeout("${name}", …) for the timeout it arms`
-          )
-        }
-        if (channel?._tag !== "Stored") {
-          return yield* Effect.dieMessage(
-            `Saga ${saga.name} arms timeouts, so its channel must be one that a store keeps`
-          )
-        }
-        yield* Input.dieOn(Input.time(`The timeout "${name}" of saga ${saga.name}`, due(when)))
-        const arming = yield* uuid7
-        const metadata = yield* Effect.provideService(
-          makeMetadata(SagaTimeout, saga.name, undefined),
-          CurrentEnvelope,
-          envelope
+const makeTiming = (
+  saga: AnySaga,
+  id: string,
+  timers: Map<string, string>,
+  unit: Scope,
+  envelope: Metadata,
+  { channel, recording }: CurrentEndpoint["Type"]
+): CurrentSaga["Type"] => ({
+  arm: (name, when) =>
+    Effect.gen(function* () {
+      if (!saga.transitions.some((t) => "timeout" in t && t.timeout === name)) {
+        return yield* Effect.dieMessage(`Saga ${saga.name} has no Saga.onTimeout("${name}", …) for the timeout it arms`)
+      }
+      if (channel?._tag !== "Stored") {
+        return yield* Effect.dieMessage(
+          `Saga ${saga.name} arms timeouts, so its channel must be one that a store keeps`
         )
-        timers.set(name, arming)
-        const timeout = {
-          ...metadata,
-          payload: JSON.stringify({ _tag: SagaTimeout._tag, id, timeout: name, arming }),
-          failures: []
-        }
-        yield* unit.stage(
-          {
-            _tag: "Send",
-            channel: channel.name,
-            envelope: timeout,
-            priority: 0,
-            due: due(when),
-            timer: { owner: owner(saga.name, id), name }
-          },
-          ...Journal.sent(endpoint.recording, channel.name, timeout, due(when))
-        )
-      })
-    const cancel = (name: string): Effect.Effect<void> =>
-      Effect.suspend(() =>
-        timers.delete(name) ? unit.stage({ _tag: "CancelTimer", owner: owner(saga.name, id), name }) : Effect.void
+      }
+      yield* Input.dieOn(Input.time(`The timeout "${name}" of saga ${saga.name}`, due(when)))
+      const arming = yield* uuid7
+      const metadata = yield* Effect.provideService(
+        makeMetadata(SagaTimeout, saga.name, undefined),
+        CurrentEnvelope,
+        envelope
       )
-    return CurrentSaga.of({ arm, cancel })
-  })
+      timers.set(name, arming)
+      const timeout = {
+        ...metadata,
+        payload: JSON.stringify({ _tag: SagaTimeout._tag, id, timeout: name, arming }),
+        failures: []
+      }
+      yield* unit.stage(
+        {
+          _tag: "Send",
+          channel: channel.name,
+          envelope: timeout,
+          priority: 0,
+          due: due(when),
+          timer: { owner: owner(saga.name, id), name }
+        },
+        ...Journal.sent(recording, channel.name, timeout, due(when))
+      )
+    }),
+  cancel: (name) =>
+    Effect.suspend(() =>
+      timers.delete(name) ? unit.stage({ _tag: "CancelTimer", owner: owner(saga.name, id), name }) : Effect.void
+    )
+})

@@ -72,7 +72,8 @@ export class Slots<P> {
   private batches: Array<Batch> = []
   private scheduled = false
   private turning = false
-  private turnedAt = 0
+  /** How long it has worked since the event loop last had its turn. */
+  private worked = 0
   private readonly waiters = new Set<() => void>()
 
   constructor(concurrency: number, most: number, work: Work<P>) {
@@ -84,6 +85,11 @@ export class Slots<P> {
   /** How many wait for a slot. */
   get ready(): number {
     return this.line.length - this.head
+  }
+
+  /** The place behind all that were taken. */
+  get newest(): number {
+    return this.sequence
   }
 
   /** How many to claim now, and whether that is ahead of time; of those that are left to be handled. */
@@ -102,7 +108,6 @@ export class Slots<P> {
   /** Takes what was claimed. */
   take(deliveries: ReadonlyArray<Delivery>, claimedHere: number, ahead: boolean): void {
     if (deliveries.length === 0) return
-    if (this.hands.size === 0) this.turnedAt = performance.now()
     this.pace.wake()
     const batch: Batch = { deliveries, first: this.sequence, state: ahead ? "Ahead" : "Started" }
     if (ahead) this.batches.push(batch)
@@ -204,23 +209,25 @@ export class Slots<P> {
     if (this.scheduled || this.turning) return
     this.scheduled = true
     // others of this process want their turn too: timers, sockets, the renewal of leases
-    if (performance.now() - this.turnedAt > turnMillis) soon(this.turnAnew)
+    if (this.worked >= turnMillis) soon(this.turnAnew)
     else queueMicrotask(this.turn)
   }
 
   private readonly turnAnew = (): void => {
-    this.turnedAt = performance.now()
+    this.worked = 0
     this.turn()
   }
 
   private readonly turn = (): void => {
     this.scheduled = false
     this.turning = true
-    const until = this.turnedAt + turnMillis
+    const since = performance.now()
+    const until = since + turnMillis - this.worked
     while (this.running < this.concurrency && this.begin() && performance.now() < until);
     this.work.turned()
     this.startSoon()
     this.turning = false
+    this.worked += performance.now() - since
     if (this.running < this.concurrency && this.line[this.head]?.batch.state === "Started") this.schedule()
     for (const waiter of this.waiters) waiter()
   }

@@ -2,10 +2,12 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Channel, Direct } from "../Channel.ts"
-import type { Envelope, Failure } from "../Envelope.ts"
+import { type Envelope, type Failure, failureCount } from "../Envelope.ts"
 import type { Deduplicate, Delivery, Encoded, JournalEntry, ParkReason, Write } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
+import { canaryHandled } from "./canary.ts"
 import { AlreadyHandled } from "./dispatch.ts"
+import * as Keys from "./keys.ts"
 
 /** @internal */
 export interface Verdict {
@@ -112,7 +114,7 @@ const stored = (
       }
     ),
   wake: (atMost) => store.wake(channel, atMost),
-  settle: ({ lease }) => [{ _tag: "Acknowledge", lease }],
+  settle: ({ envelope, lease }) => [{ _tag: "Acknowledge", lease }, ...canaryHandled(envelope)],
   settled: () => Effect.void,
   release: (deliveries, afterMillis) =>
     store.release(
@@ -122,7 +124,8 @@ const stored = (
   retry: ({ lease }, failures, afterMillis, journal) =>
     commitOne(store, [{ _tag: "Retry", lease, failures, afterMillis }, ...journal]),
   park: ({ lease }, envelope, verdict) => [{ _tag: "Park", channel, lease, envelope, ...verdict }],
-  discard: ({ lease }, journal) => commitOne(store, [{ _tag: "Acknowledge", lease }, ...journal])
+  discard: ({ envelope, lease }, journal) =>
+    commitOne(store, [{ _tag: "Acknowledge", lease }, ...canaryHandled(envelope), ...journal])
 })
 
 const paused = (store: Encoded, channel: Channel): Effect.Effect<boolean, MessagingError> =>
@@ -200,7 +203,11 @@ const direct = (
     }),
   retry: (delivery, failures, afterMillis, journal) =>
     Effect.zipRight(
-      channel.driver.release(delivery, { ...delivery.envelope, failures, attempt: failures.length + 1 }, afterMillis),
+      channel.driver.release(
+        delivery,
+        { ...delivery.envelope, failures, attempt: failureCount(failures) + 1 },
+        afterMillis
+      ),
       record(store, journal)
     ),
   park: (_, envelope, verdict) => [
@@ -220,10 +227,8 @@ const record = (store: Encoded, journal: ReadonlyArray<JournalEntry>): Effect.Ef
 
 const remember = (channel: string, envelope: Envelope): Deduplicate => ({
   _tag: "Deduplicate",
-  key: inboxKey(channel, envelope),
+  key: Keys.ofDelivery(channel, envelope.endpoint, envelope.id),
   windowMillis: inboxWindowMillis
 })
 
 const inboxWindowMillis = 7 * 24 * 60 * 60 * 1000
-
-const inboxKey = (channel: string, envelope: Envelope): string => `inbox:${channel}:${envelope.endpoint}:${envelope.id}`

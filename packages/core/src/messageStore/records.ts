@@ -373,30 +373,6 @@ export interface Scheduled {
 }
 
 /**
- * A message that was given up, as it was.
- *
- * @example
- * ```ts
- * import type { MessageStore } from "@holdfast/core"
- *
- * const describe = ({ envelope, error, reason }: MessageStore.DeadLetterRow) =>
- *   `${envelope.tag} of ${envelope.endpoint} (${reason}) after ${envelope.failures.length} failures: ${error}`
- * ```
- *
- * @since 0.1.0
- * @category models
- */
-export interface DeadLetterRow {
-  readonly key: string
-  readonly channel: string
-  readonly envelope: Envelope
-  readonly reason: ParkReason
-  readonly error: string
-  readonly fingerprint: string
-  readonly parkedAt: number
-}
-
-/**
  * Says which messages are meant; what is left out matches all.
  *
  * @example

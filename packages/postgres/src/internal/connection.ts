@@ -15,44 +15,62 @@ import type { UnitScope } from "./unitScope.ts"
  *
  * @internal
  */
-export const isOurs = (connection: Connection): boolean => ours.has(connection)
+export const isOurs = (connection: Connection): boolean => connection instanceof ScopeConnection
 
 /**
- * The connection that code in a scope runs its SQL on.
+ * The connection that code in a scope runs its SQL on. The scope is asked for with the first statement.
  *
  * @internal
  */
-export const make = (scope: UnitScope): Connection => {
-  const run = (config: Pg.QueryConfig) => Effect.flatMap(callerOf(connection), (_) => scope.statement(_, config))
-  const rows: Connection["execute"] = (text, params, transformRows) =>
-    Effect.map(run(configOf(text, params)), (result) => {
-      const rows = rowsOf(result)
-      return transformRows === undefined ? rows : transformRows(rows)
-    })
-  const connection: Connection = {
-    execute: rows,
-    executeRaw: (text, params) => run(configOf(text, params)),
-    executeValues: (text, params) =>
-      Effect.map(run({ ...configOf(text, params), rowMode: "array" } as Pg.QueryConfig), (result) => result.rows),
-    executeUnprepared: (text, params, transformRows) => {
-      const asked = savepointAsked.exec(text)
-      if (asked === null) return rows(text, params, transformRows)
-      const [, rollback, name] = asked as unknown as [string, string | undefined, string]
-      return Effect.flatMap(callerOf(connection), (caller) =>
-        Effect.as(rollback === undefined ? scope.savepoint(caller, name) : scope.rollbackTo(caller, name), [])
-      )
-    },
-    executeStream: (text, params, transformRows) => stream(connection, text, params, transformRows)
-  }
-  ours.add(connection)
-  return connection
-}
+export const make = (scope: () => UnitScope): Connection => new ScopeConnection(scope)
 
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
 
-const ours = new WeakSet<Connection>()
+class ScopeConnection implements Connection {
+  private readonly scope: () => UnitScope
+
+  constructor(scope: () => UnitScope) {
+    this.scope = scope
+  }
+
+  execute(...[text, params, transformRows]: Parameters<Connection["execute"]>) {
+    return Effect.map(this.run(configOf(text, params)), (result) => {
+      const rows = rowsOf(result)
+      return transformRows === undefined ? rows : transformRows(rows)
+    })
+  }
+
+  executeRaw(...[text, params]: Parameters<Connection["executeRaw"]>) {
+    return this.run(configOf(text, params))
+  }
+
+  executeValues(...[text, params]: Parameters<Connection["executeValues"]>) {
+    const config = { ...configOf(text, params), rowMode: "array" } as Pg.QueryConfig
+    return Effect.map(this.run(config), (result) => result.rows)
+  }
+
+  executeUnprepared(...[text, params, transformRows]: Parameters<Connection["executeUnprepared"]>) {
+    const asked = savepointAsked.exec(text)
+    if (asked === null) return this.execute(text, params, transformRows)
+    const [, rollback, name] = asked as unknown as [string, string | undefined, string]
+    return Effect.flatMap(callerOf(this), (caller) =>
+      Effect.as(
+        rollback === undefined ? this.scope().savepoint(caller, name) : this.scope().rollbackTo(caller, name),
+        []
+      )
+    )
+  }
+
+  executeStream(...[text, params, transformRows]: Parameters<Connection["executeStream"]>) {
+    return stream(this, text, params, transformRows)
+  }
+
+  private run(config: Pg.QueryConfig): Effect.Effect<Pg.QueryResult, SqlError> {
+    return Effect.flatMap(callerOf(this), (caller) => this.scope().statement(caller, config))
+  }
+}
 
 /** What a nested `sql.withTransaction` of the library sends. */
 const savepointAsked = /^(ROLLBACK TO )?SAVEPOINT (effect_sql_\d+)$/

@@ -2,6 +2,7 @@ import type { Write } from "@holdfast/core/MessageStore"
 import { MessagingError } from "@holdfast/core/MessagingError"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { acknowledging } from "./acknowledge.ts"
 import { beginStatement, begun } from "./commit.ts"
 import type { Database } from "./database.ts"
 import { isGivenUp, sqlState } from "./errors.ts"
@@ -49,7 +50,7 @@ export const commitUnits = (
         ...second
       ])
     })
-  return Effect.uninterruptible(inWaves(units, split))
+  return acknowledging(database, units, (others) => Effect.uninterruptible(inWaves(others, split)))
 }
 
 /**

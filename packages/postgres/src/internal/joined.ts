@@ -39,7 +39,11 @@ export const joined = (
   const { database, pg } = options
   const lock = lockOf(options.locks, pg)
   const name = `hf_unit_${++units}`
-  const session = new Session(database, { acquire: Effect.as(lock.take(1), pg), begin: `SAVEPOINT ${name}` })
+  const session = new Session(database, {
+    acquire: Effect.as(lock.take(1), pg),
+    begin: { name: undefined, text: `SAVEPOINT ${name}` },
+    own: false
+  })
   const { root, scope } = options.enter(session)
   const within: Database = {
     ...database,

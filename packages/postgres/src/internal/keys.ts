@@ -42,7 +42,9 @@ export const claimKey = (
   const attempt = (delay: number): Effect.Effect<KeyClaim, SqlError> =>
     hub
       .listen(topic(key), (wait) =>
-        Effect.tap(tryClaim(database, key, leaseMillis), (claim) => (claim === undefined ? wait(delay) : Effect.void))
+        Effect.tap(tryClaim(database, key, leaseMillis), (claim) =>
+          claim === undefined ? Effect.interruptible(wait(delay)) : Effect.void
+        )
       )
       .pipe(
         Effect.flatMap((claim) => (claim === undefined ? attempt(Math.min(delay * 2, 500)) : Effect.succeed(claim)))

@@ -7,12 +7,14 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type * as Pg from "pg"
-import { resolve, sendCommit } from "./commit.ts"
+import { beginStatement, type CommitLost, commitStatement, ended, notCommitted, resolve, sendCommit } from "./commit.ts"
 import { command, type Database } from "./database.ts"
 import { classify, detailOf, isConnectionLost, sqlError, sqlState, toMessagingError } from "./errors.ts"
+import { Exchange } from "./exchange.ts"
+import { exchange } from "./pgQuery.ts"
 import { Session } from "./session.ts"
 import type { UnitScope } from "./unitScope.ts"
-import { toWriteError, write } from "./write.ts"
+import { settling, toWriteError, write } from "./write.ts"
 
 /**
  * A unit in a transaction of its own, on a connection of the user's pool.
@@ -27,7 +29,7 @@ export const owned = (options: {
 }): Transaction => {
   const { database, put, raw } = options
   const lease = Effect.runSync(Scope.make())
-  const session = new Session(database, { acquire: reserve(raw, lease), begin: "BEGIN" })
+  const session = new Session(database, { acquire: reserve(raw, lease), begin: beginStatement, own: true })
   const { root, scope } = options.enter(session)
   const giveBack = Effect.suspend(() => Scope.close(lease, Exit.void))
   return {
@@ -112,25 +114,77 @@ const reserve = (raw: PgClient, lease: Scope.CloseableScope): Effect.Effect<Pg.C
     })
   )
 
+/** What commits nothing but the handler's SQL, or sends to a broker first, or has no id yet, takes a step more. */
 const settle = (
   database: Database,
   session: Session,
   writes: ReadonlyArray<Write>,
   beforeCommit: Effect.Effect<void, MessagingError>
 ): Effect.Effect<ReadonlySet<string>, MessagingError> =>
-  Effect.gen(function* () {
+  Effect.suspend(() => {
     const pg = session.pg!
-    yield* refuseAborted(session, pg)
-    const { channels, xid } = yield* Effect.mapError(write(database, pg, [writes]), (error) => {
-      if (error._tag === "SqlError") session.failure ??= error
-      return toUnitError(error)
-    })
+    return Effect.zipRight(
+      refuseAborted(session, pg),
+      beforeCommit === Effect.void && session.xid !== undefined && writes.length > 0
+        ? settleAtOnce(database, session, pg, session.xid, writes)
+        : settleInSteps(database, session, pg, writes, beforeCommit)
+    )
+  })
+
+const settleInSteps = (
+  database: Database,
+  session: Session,
+  pg: Pg.ClientBase,
+  writes: ReadonlyArray<Write>,
+  beforeCommit: Effect.Effect<void, MessagingError>
+): Effect.Effect<ReadonlySet<string>, MessagingError> =>
+  Effect.gen(function* () {
+    const { channels, xid } = yield* Effect.mapError(write(database, pg, [writes]), (error) => refusing(session, error))
     yield* beforeCommit
-    const lost = yield* sendCommit(database, pg, xid)
-    if (lost !== undefined) session.failure = lost.cause
-    yield* resolve(database, lost)
+    yield* committed(database, session, yield* sendCommit(database, pg, xid))
     return channels
   })
+
+/** COMMIT travels with the last statement: that compares the counts itself, and nothing commits after it has failed. */
+const settleAtOnce = (
+  database: Database,
+  session: Session,
+  pg: Pg.ClientBase,
+  xid: string,
+  writes: ReadonlyArray<Write>
+): Effect.Effect<ReadonlySet<string>, MessagingError> => {
+  const { timeoutMillis } = database
+  const { channels, disarm, query, refusal } = settling(database, writes)
+  const last = new Exchange({ query, after: commitStatement, timeoutMillis })
+  const settled = Effect.matchEffect(exchange(pg, last), {
+    onSuccess: ({ rows }) => Effect.as(ended(last.ended), channels(rows[0])),
+    onFailure: (error) =>
+      last.answered || isConnectionLost(error)
+        ? Effect.flatMap(notCommitted(pg, xid, error), (lost) =>
+            Effect.as(committed(database, session, lost), channels(undefined))
+          )
+        : Effect.fail(refusal(error) ?? refusing(session, error))
+  })
+  if (disarm === undefined) return settled
+  return Effect.zipRight(
+    Effect.mapError(exchange(pg, new Exchange({ query: disarm, timeoutMillis })), (error) => refusing(session, error)),
+    settled
+  )
+}
+
+const refusing = (session: Session, error: SqlError | MessagingError): MessagingError => {
+  if (error._tag === "SqlError") session.failure ??= error
+  return toUnitError(error)
+}
+
+const committed = (
+  database: Database,
+  session: Session,
+  lost: CommitLost | undefined
+): Effect.Effect<void, MessagingError> => {
+  if (lost !== undefined) session.failure = lost.cause
+  return resolve(database, lost)
+}
 
 const discardLost = ({ failure, pg }: Session): Effect.Effect<void> =>
   pg !== undefined && failure !== undefined && isConnectionLost(failure) ? destroy(pg) : Effect.void

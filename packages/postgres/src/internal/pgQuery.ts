@@ -20,6 +20,8 @@ export type Row = Readonly<Record<string, string | null>>
 export interface Statement {
   readonly name: string | undefined
   readonly text: string
+  /** Rows as arrays instead, for those who read many. */
+  readonly rowMode?: "array" | undefined
 }
 
 /** @internal */
@@ -73,9 +75,10 @@ export const send = (
  *
  * @internal
  */
-export const configOf = ({ name, text }: Statement, values: ReadonlyArray<unknown>): Pg.QueryConfig => ({
+export const configOf = ({ name, rowMode, text }: Statement, values: ReadonlyArray<unknown>): Pg.QueryConfig => ({
   ...(name === undefined ? undefined : { name }),
   text,
+  ...(rowMode === undefined ? undefined : { rowMode }),
   ...(values.length === 0 ? undefined : { values: values as Array<unknown> }),
   types
 })

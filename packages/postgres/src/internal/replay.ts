@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type * as Pg from "pg"
 import { transaction } from "./commit.ts"
 import type { Database } from "./database.ts"
+import { columns, locked } from "./letters.ts"
 import { query, type Row } from "./pgQuery.ts"
 import { isKey, millis, number, orderingKeyOf, text } from "./rows.ts"
 import { type Written, write } from "./write.ts"
@@ -19,41 +20,65 @@ import { type Written, write } from "./write.ts"
 export const replay = (
   database: Database,
   keys: ReadonlyArray<string>
-): Effect.Effect<{ readonly count: number; readonly written: Written }, SqlError | MessagingError> =>
-  Effect.map(
-    transaction(database, (pg) =>
-      Effect.gen(function* () {
-        const { rows } = yield* query(pg, dig(database), [keys.filter(isKey)], database.timeoutMillis)
-        const sorted = rows.toSorted((self, that) => number(self, "id") - number(that, "id"))
-        const [elsewhere, ordered] = Arr.partition(sorted, (row) => row.place !== null && row.ordering_key !== null)
-        yield* putBack(database, pg, ordered)
-        const { channels, xid } = yield* write(database, pg, [[...elsewhere.map(sendOf), ...sorted.map(replayed)]])
-        const woken = new Set([...channels, ...ordered.map((row) => text(row, "channel"))])
-        return { xid, channels: woken, count: rows.length }
-      })
-    ),
-    ({ count, ...written }) => ({ count, written })
-  )
+): Effect.Effect<Replayed, SqlError | MessagingError> =>
+  transaction(database, (pg) => replayIn(database, pg, keys, undefined))
+
+/** @internal */
+export interface Replayed extends Written {
+  readonly count: number
+}
+
+/**
+ * The same in a transaction that is open; as the first ones of a replay of many, if that is named.
+ *
+ * @internal
+ */
+export const replayIn = (
+  database: Database,
+  pg: Pg.ClientBase,
+  keys: ReadonlyArray<string>,
+  canaryOf: string | undefined
+): Effect.Effect<Replayed, SqlError | MessagingError> =>
+  Effect.gen(function* () {
+    const { rows } = yield* query(pg, dig(database), [keys.filter(isKey)], database.timeoutMillis)
+    const sorted = rows.toSorted((self, that) => number(self, "id") - number(that, "id"))
+    const [elsewhere, ordered] = Arr.partition(sorted, (row) => row.place !== null && row.ordering_key !== null)
+    const send = sendOf(canaryOf)
+    yield* putBack(database, pg, ordered, ordered.map(send))
+    const journal = sorted.map((row) => replayed(send(row)))
+    const { channels, xid } = yield* write(database, pg, [[...elsewhere.map(send), ...journal]])
+    return { xid, channels: new Set([...channels, ...ordered.map((row) => text(row, "channel"))]), count: rows.length }
+  })
 
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
 
-const dig = (database: Database) => ({
+/** What somebody has edited leaves its original with the archived ones. */
+const dig = ({ at }: Database) => ({
   name: undefined,
-  text: `delete from ${database.at}dead_letter where id = any ($1::bigint[])
-    returning id, channel, message_id, tag, endpoint, payload, headers, priority, ordering_key, place,
-      ${millis(`${database.at}now()`)} as now`
+  text: `with clock as materialized (select ${at}now() as now), ${locked(at, "$1")}, dug as (
+      delete from ${at}dead_letter d using locked where d.id = locked.id returning d.*
+    ), kept as (
+      insert into ${at}archived_letter (${columns}, archived_at, replayed_at)
+      select ${columns}, now, now from dug, clock where original is not null
+    )
+    select id, channel, message_id, tag, endpoint, payload, headers, priority, ordering_key, place, ${millis("now")} as now
+    from dug, clock`
 })
 
-const putBack = (database: Database, pg: Pg.ClientBase, rows: ReadonlyArray<Row>): Effect.Effect<unknown, SqlError> => {
+const putBack = (
+  database: Database,
+  pg: Pg.ClientBase,
+  rows: ReadonlyArray<Row>,
+  sends: ReadonlyArray<Send>
+): Effect.Effect<unknown, SqlError> => {
   if (rows.length === 0) return Effect.void
   const insert = `insert into ${database.at}message (id, channel, message_id, tag, endpoint, payload, headers, priority,
       ordering_key, created_at, available_at)
     overriding system value
     select l.*, ${database.at}now(), ${database.at}now()
     from unnest($1::bigint[], ${[2, 3, 4, 5, 6, 7].map((index) => `$${index}::text[]`).join(", ")}, $8::int[], $9::text[]) l`
-  const sends = rows.map(sendOf)
   const columns = [
     rows.map((row) => row.place),
     sends.map(({ channel }) => channel),
@@ -69,11 +94,11 @@ const putBack = (database: Database, pg: Pg.ClientBase, rows: ReadonlyArray<Row>
 }
 
 /** What an operator does is in the journal in any case. */
-const replayed = (row: Row): JournalEntry => ({
+const replayed = ({ channel, envelope }: Send): JournalEntry => ({
   _tag: "JournalEntry",
   event: "Replayed",
-  envelope: sendOf(row).envelope,
-  channel: text(row, "channel"),
+  envelope,
+  channel,
   due: undefined,
   durationMillis: undefined,
   worker: undefined,
@@ -82,20 +107,30 @@ const replayed = (row: Row): JournalEntry => ({
   payload: undefined
 })
 
-const sendOf = (row: Row): Send => ({
-  _tag: "Send",
-  channel: text(row, "channel"),
-  envelope: {
-    id: text(row, "message_id"),
-    tag: text(row, "tag"),
-    endpoint: text(row, "endpoint"),
-    attempt: 1,
-    headers: { ...JSON.parse(text(row, "headers")), [Headers.replayedAt]: text(row, "now") },
-    payload: text(row, "payload"),
-    failures: [],
-    ...orderingKeyOf(row)
-  },
-  priority: number(row, "priority"),
-  due: undefined,
-  timer: undefined
-})
+const sendOf =
+  (canaryOf: string | undefined) =>
+  (row: Row): Send => {
+    const { [Headers.canaryOf]: _, ...headers } = JSON.parse(text(row, "headers"))
+    return {
+      _tag: "Send",
+      channel: text(row, "channel"),
+      envelope: {
+        id: text(row, "message_id"),
+        tag: text(row, "tag"),
+        endpoint: text(row, "endpoint"),
+        attempt: 1,
+        headers: {
+          ...headers,
+          [Headers.replayedAt]: text(row, "now"),
+          [Headers.replayOf]: text(row, "id"),
+          ...(canaryOf === undefined ? undefined : { [Headers.canaryOf]: canaryOf })
+        },
+        payload: text(row, "payload"),
+        failures: [],
+        ...orderingKeyOf(row)
+      },
+      priority: number(row, "priority"),
+      due: undefined,
+      timer: undefined
+    }
+  }

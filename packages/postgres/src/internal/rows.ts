@@ -1,4 +1,4 @@
-import type { Envelope, Failure } from "@holdfast/core/Envelope"
+import { type Envelope, type Failure, failureCount } from "@holdfast/core/Envelope"
 import type { Due, Timer } from "@holdfast/core/MessageStore"
 import type { Row } from "./pgQuery.ts"
 
@@ -28,7 +28,7 @@ export const envelopeOf = (row: Row): Envelope => {
     id: text(row, "message_id"),
     tag: text(row, "tag"),
     endpoint: text(row, "endpoint"),
-    attempt: failures.length + number(row, "crashes") + 1,
+    attempt: failureCount(failures) + number(row, "crashes") + 1,
     headers: JSON.parse(text(row, "headers")),
     payload: text(row, "payload"),
     failures,

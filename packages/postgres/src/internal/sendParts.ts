@@ -1,14 +1,41 @@
+import type { Send } from "@holdfast/core/MessageStore"
 import { conflict, type Part, unchecked } from "./part.ts"
 import { dueColumns, interval } from "./rows.ts"
 import type { Staged } from "./staged.ts"
 
 /**
- * Most messages are due at once, so they are spared the question.
+ * Most messages are due at once, and nothing more is to be known of them.
  *
  * @internal
  */
+export const enqueue = (all: Staged["sent"]): Part | undefined => {
+  const queued = all.filter(isPlain)
+  if (queued.length === 0) return undefined
+  return {
+    name: "queued",
+    params: [
+      queued.map(({ channel }) => channel),
+      queued.map(({ envelope }) => envelope.id),
+      queued.map(({ envelope }) => envelope.tag),
+      queued.map(({ envelope }) => envelope.endpoint),
+      queued.map(({ envelope }) => envelope.payload),
+      queued.map(({ envelope }) => JSON.stringify(envelope.headers)),
+      queued.map(({ priority }) => priority)
+    ],
+    sql: (at, $) => [
+      `queued as (
+        insert into ${at}queue (${queuedColumns}, undelayed, created_at)
+        select ${queuedColumns}, false, (select now from clock)
+        from unnest(${[1, 2, 3, 4, 5, 6].map((index) => `${$(index)}::text[]`).join(", ")}, ${$(7)}::int[])
+          with ordinality l (${queuedColumns}, place) order by place)`
+    ],
+    ...unchecked
+  }
+}
+
+/** @internal */
 export const sendNow = (all: Staged["sent"]): Part | undefined => {
-  const sent = all.filter(({ due }) => due === undefined)
+  const sent = all.filter((send) => send.due === undefined && !isPlain(send))
   if (sent.length === 0) return undefined
   return {
     name: "sent",
@@ -85,7 +112,13 @@ export const publish = ({ published }: Staged): Part => ({
     `copies_due as (
       insert into ${at}message (${copied}, created_at, available_at)
       select ${copied}, (select now from clock), (select now from clock)
-      from copies where due_at <= (select now from clock) order by place, endpoint)`,
+      from copies where due_at <= (select now from clock) and (ordering_key is not null or failures <> '[]')
+      order by place, endpoint)`,
+    `copies_queued as (
+      insert into ${at}queue (${queuedColumns}, undelayed, created_at)
+      select ${queuedColumns}, undelayed, (select now from clock)
+      from copies where due_at <= (select now from clock) and ordering_key is null and failures = '[]'
+      order by place, endpoint)`,
     `copies_scheduled as (
       insert into ${at}scheduled (${copied}, created_at, due_at)
       select ${copied}, (select now from clock), due_at
@@ -99,6 +132,12 @@ export const publish = ({ published }: Staged): Part => ({
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+/** Nothing is to be known of it that `queue` has no column for. */
+const isPlain = ({ due, envelope, timer }: Send): boolean =>
+  due === undefined && timer === undefined && envelope.orderingKey === undefined && envelope.failures.length === 0
+
+const queuedColumns = "channel, message_id, tag, endpoint, payload, headers, priority"
 
 const messageParams = (sent: Staged["sent"]) => [
   sent.map(({ channel }) => channel),

@@ -1,13 +1,12 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Data from "effect/Data"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberId from "effect/FiberId"
 import type * as Pg from "pg"
 import { processOf } from "./commit.ts"
 import type { Database } from "./database.ts"
 import { isConnectionLost, sqlError, sqlState } from "./errors.ts"
+import { Exchange, isExchangeable } from "./exchange.ts"
 import { live } from "./live.ts"
 import { query, type Statement } from "./pgQuery.ts"
 import { type Mark, Savepoints } from "./savepoints.ts"
@@ -30,7 +29,9 @@ export class UnitFinished extends Data.TaggedError("UnitFinished")<{}> {
  */
 export interface Opening {
   readonly acquire: Effect.Effect<Pg.ClientBase, SqlError>
-  readonly begin: string
+  readonly begin: Statement
+  /** The transaction is the unit's own: what commits it can be asked for by its id. */
+  readonly own: boolean
 }
 
 /**
@@ -46,6 +47,8 @@ export class Session {
   pg: Pg.ClientBase | undefined
   begun = false
   finished = false
+  /** The transaction's id, if a statement that writes has brought it along. */
+  xid: string | undefined
   /** The first error since the transaction was last known to be good. */
   failure: SqlError | undefined
   /** Why the transaction may not commit, whatever the server thinks. */
@@ -58,26 +61,28 @@ export class Session {
     this.opening = opening
   }
 
-  /** Runs one statement, after what is still to be sent before it. `prepare` refuses it, or notes what it implies. */
+  /**
+   * Runs one statement, and with it what is still to be sent before: BEGIN, RELEASE and SAVEPOINT. `prepare` refuses it,
+   * or notes what it implies.
+   */
   exchange(prepare: () => SqlError | undefined, config: Pg.QueryConfig): Effect.Effect<Pg.QueryResult, SqlError> {
     return this.wire.withPermits(1)(
       Effect.suspend(() => {
         const refused = this.finished ? refusal() : prepare()
         if (refused !== undefined) return Effect.fail(refused)
-        return Effect.zipRight(
-          this.flush,
-          Effect.suspend(() => this.run(config))
-        )
+        return this.pg === undefined
+          ? Effect.flatMap(this.connect, (pg) => this.send(pg, config))
+          : this.send(this.pg, config)
       })
     )
   }
 
-  /** Opens the connection if need be and sends BEGIN, RELEASE and SAVEPOINT that are due. */
+  /** Opens the connection if need be and sends what is due. */
   get flush(): Effect.Effect<void, SqlError> {
     return Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(restore(this.connect), (pg) => {
         const pending = this.savepoints.pending()
-        const text = [...(this.begun ? [] : [this.opening.begin]), ...pending.text].join("; ")
+        const text = [...(this.begun ? [] : [this.opening.begin.text]), ...pending.text].join("; ")
         if (text === "") return Effect.void
         return Effect.map(this.command(pg, text), () => {
           this.begun = true
@@ -119,17 +124,48 @@ export class Session {
     })
   }
 
-  private run(config: Pg.QueryConfig): Effect.Effect<Pg.QueryResult, SqlError> {
-    const pg = this.pg!
-    return cancellable(this.database, pg, config).pipe(
-      Effect.tap(() => {
-        if (pg.getTransactionStatus() === "I") this.doomed ??= "The handler ended the unit's transaction itself"
-      }),
-      Effect.mapError((error) => this.remember(error)),
-      Effect.onInterrupt(() => {
+  private send(pg: Pg.ClientBase, config: Pg.QueryConfig): Effect.Effect<Pg.QueryResult, SqlError> {
+    const pending = this.savepoints.pending()
+    const asksXid = this.opening.own && this.xid === undefined && !reads.test(config.text)
+    const before = [
+      ...(this.begun ? [] : [this.opening.begin]),
+      ...pending.text.map((text) => ({ name: undefined, text })),
+      ...(asksXid ? [xidStatement] : [])
+    ]
+    if (before.length === 0) return this.run(pg, config)
+    if (!isExchangeable(pg, config.text))
+      return Effect.zipRight(
+        this.flush,
+        Effect.suspend(() => this.run(pg, config))
+      )
+    const exchange = new Exchange({ before, query: config })
+    return this.run(pg, exchange, () => {
+      if (!exchange.begun) return
+      this.begun = true
+      if (asksXid) this.xid = exchange.answers.at(-1)
+      pending.sent()
+    })
+  }
+
+  private run(
+    pg: Pg.ClientBase,
+    query: Pg.QueryConfig | Exchange,
+    answered?: () => void
+  ): Effect.Effect<Pg.QueryResult, SqlError> {
+    return cancellable(
+      this.database,
+      pg,
+      query,
+      (error) => {
+        answered?.()
+        if (pg.getTransactionStatus() === "I" && error === undefined) {
+          this.doomed ??= "The handler ended the unit's transaction itself"
+        }
+        return error && this.remember(error)
+      },
+      () => {
         this.failure ??= sqlError("A statement of the unit was interrupted while it ran")
-        return Effect.void
-      })
+      }
     )
   }
 
@@ -153,26 +189,43 @@ export const refusal = (): SqlError => sqlError("SQL after the unit of work has 
 
 const cancelStatement: Statement = { name: "hf_cancel", text: "select pg_cancel_backend($1::int)" }
 
+const xidStatement: Statement = { name: "hf_xid", text: "select pg_current_xact_id()::text" }
+
+/** What may need no transaction id: one is not taken for it. */
+const reads = /^\s*(?:select|values|with)\b/i
+
 /**
  * Runs a statement that can be interrupted: it is cancelled over a connection of the store's own, since the user's pool
- * may be full, and awaited, so that the cancel cannot hit the next one.
+ * may be full, and awaited, so that the cancel cannot hit the next one. `answered` is told of the end in any case.
  */
 const cancellable = (
   database: Database,
   pg: Pg.ClientBase,
-  config: Pg.QueryConfig
+  query: Pg.QueryConfig | Exchange,
+  answered: (error: SqlError | undefined) => SqlError | undefined,
+  interrupted: () => void
 ): Effect.Effect<Pg.QueryResult, SqlError> =>
   Effect.async((resume) => {
-    const ended = Deferred.unsafeMake<void>(FiberId.none)
-    pg.query(config, (error: Error | null, result) => {
-      Deferred.unsafeDone(ended, Effect.void)
-      resume(error ? Effect.fail(sqlError("Failed to execute statement", error)) : Effect.succeed(result))
+    let ended = false
+    let stopped: (() => void) | undefined
+    const done = (error: Error | null, result: Pg.QueryResult) => {
+      ended = true
+      const failure = answered(error ? sqlError("Failed to execute statement", error) : undefined)
+      resume(failure === undefined ? Effect.succeed(result) : Effect.fail(failure))
+      stopped?.()
+    }
+    if (query instanceof Exchange) {
+      query.callback = done
+      pg.query(query)
+    } else pg.query(query, done)
+    return Effect.suspend(() => {
+      interrupted()
+      const pid = processOf(pg)
+      const cancel = pid === undefined || ended ? Effect.void : Effect.ignore(database.run(cancelStatement, [pid]))
+      const end = Effect.async<void>((resume) => {
+        stopped = () => resume(Effect.void)
+        if (ended) stopped()
+      })
+      return Effect.zipRight(cancel, end).pipe(Effect.interruptible, Effect.timeoutOption(Duration.seconds(5)), live)
     })
-    const pid = processOf(pg)
-    const cancel = pid === undefined ? Effect.void : Effect.ignore(database.run(cancelStatement, [pid]))
-    return Effect.zipRight(cancel, Deferred.await(ended)).pipe(
-      Effect.interruptible,
-      Effect.timeoutOption(Duration.seconds(5)),
-      live
-    )
   })

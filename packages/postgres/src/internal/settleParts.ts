@@ -1,86 +1,24 @@
+import type { Lease } from "@holdfast/core/MessageStore"
+import { idOf, isQueued, numbers, priorityOf, shared } from "./leaseKey.ts"
 import { count, leaseLost, type Part, unchecked } from "./part.ts"
 import { content, interval, reschedulable, storable } from "./rows.ts"
 import type { Staged } from "./staged.ts"
 
-/** @internal */
-export const acknowledge = ({ acknowledged }: Staged): Part => ({
-  name: "acknowledged",
-  params: leases(acknowledged),
-  sql: (at, $) => [
-    `acknowledged as (
-      delete from ${at}message m using unnest(${$(1)}::bigint[], ${$(2)}::bigint[]) l (id, token)
-      where ${held("l.id", "l.token")} returning 1)`
-  ],
-  result: count("acknowledged"),
-  expected: acknowledged.length,
-  ...leaseLost
-})
-
 /**
- * A message with an ordering key keeps its place.
+ * What is settled: by rows that have leases of their own, and by rows of the queue, which share theirs.
  *
  * @internal
  */
-export const retry = ({ retried }: Staged): Part => ({
-  name: "retried",
-  params: [
-    ...leases(retried),
-    retried.map(({ failures }) => JSON.stringify(failures)),
-    retried.map(({ afterMillis }) => afterMillis)
-  ],
-  sql: (at, $) => [
-    `retried as (
-      delete from ${at}message m
-      using unnest(${$(1)}::bigint[], ${$(2)}::bigint[], ${$(3)}::text[], ${$(4)}::float8[]) l (id, token, history, after)
-      where ${held("l.id", "l.token")} and m.ordering_key is null returning m.*, l.history, l.after)`,
-    `rescheduled as (
-      insert into ${at}scheduled (${content}, due_at)
-      select ${reschedulable(at, "retried", "history")}, (select now from clock) + ${interval("after")}
-      from retried order by id)`,
-    `retried_in_place as (
-      update ${at}message m
-      set failures = l.history, available_at = (select now from clock) + ${interval("l.after")},
-        lease_token = null, lease_until = null, lease_owner = null
-      from unnest(${$(1)}::bigint[], ${$(2)}::bigint[], ${$(3)}::text[], ${$(4)}::float8[]) l (id, token, history, after)
-      where ${held("l.id", "l.token")} and m.ordering_key is not null returning 1)`
-  ],
-  result: `${count("retried")} + ${count("retried_in_place")}`,
-  expected: retried.length,
-  ...leaseLost
-})
-
-/**
- * The message as it was, not as the consumer understood it: its payload is not decoded and encoded again.
- *
- * @internal
- */
-export const park = ({ parked }: Staged): Part => ({
-  name: "parked",
-  params: [
-    ...leases(parked),
-    parked.map(({ envelope }) => JSON.stringify(envelope.failures)),
-    parked.map(({ envelope }) => envelope.attempt),
-    parked.map(({ reason }) => reason),
-    parked.map(({ error }) => storable(error)),
-    parked.map(({ fingerprint }) => storable(fingerprint))
-  ],
-  sql: (at, $) => [
-    `parked as (
-      delete from ${at}message m
-      using unnest(${$(1)}::bigint[], ${$(2)}::bigint[], ${$(3)}::text[], ${$(4)}::int[], ${$(5)}::text[], ${$(6)}::text[],
-        ${$(7)}::text[]) l (id, token, history, attempt, reason, error, fingerprint)
-      where ${held("l.id", "l.token")}
-      returning m.*, l.history, l.attempt, l.reason, l.error, l.fingerprint)`,
-    `letters as (
-      insert into ${at}dead_letter (${letters}, place)
-      select channel, message_id, tag, endpoint, payload, headers, priority, history, attempt, reason, error, fingerprint,
-        (select now from clock), ordering_key, id
-      from parked order by id)`
-  ],
-  result: count("parked"),
-  expected: parked.length,
-  ...leaseLost
-})
+export const settle = (staged: Staged): ReadonlyArray<Part> => {
+  const { acknowledged, parked, retried } = staged
+  const leases = [...acknowledged, ...retried, ...parked].map(({ lease }) => lease).filter(isQueued)
+  return [
+    ...(leases.length === 0 ? [] : [fence(leases)]),
+    ...both(acknowledged, acknowledge, acknowledgeQueued),
+    ...both(retried, retry, retryQueued),
+    ...both(parked, park, parkQueued)
+  ]
+}
 
 /** @internal */
 export const bury = ({ buried }: Staged): Part => ({
@@ -114,6 +52,178 @@ export const bury = ({ buried }: Staged): Part => ({
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+const acknowledge = (acknowledged: Staged["acknowledged"]): Part => ({
+  name: "acknowledged",
+  params: leases(acknowledged),
+  sql: (at, $) => [
+    `acknowledged as (
+      delete from ${at}message m using unnest(${$(1)}::bigint[], ${$(2)}::bigint[]) l (id, token)
+      where ${held("l.id", "l.token")} returning 1)`
+  ],
+  result: count("acknowledged"),
+  expected: acknowledged.length,
+  ...leaseLost
+})
+
+/** A message with an ordering key keeps its place. */
+const retry = (retried: Staged["retried"]): Part => ({
+  name: "retried",
+  params: [
+    ...leases(retried),
+    retried.map(({ failures }) => JSON.stringify(failures)),
+    retried.map(({ afterMillis }) => afterMillis)
+  ],
+  sql: (at, $) => [
+    `retried as (
+      delete from ${at}message m
+      using unnest(${$(1)}::bigint[], ${$(2)}::bigint[], ${$(3)}::text[], ${$(4)}::float8[]) l (id, token, history, after)
+      where ${held("l.id", "l.token")} and m.ordering_key is null returning m.*, l.history, l.after)`,
+    `rescheduled as (
+      insert into ${at}scheduled (${content}, due_at)
+      select ${reschedulable(at, "retried", "history")}, (select now from clock) + ${interval("after")}
+      from retried order by id)`,
+    `retried_in_place as (
+      update ${at}message m
+      set failures = l.history, available_at = (select now from clock) + ${interval("l.after")},
+        lease_token = null, lease_until = null, lease_owner = null, lease_peers = null, lease_begun = true,
+        suspects = null
+      from unnest(${$(1)}::bigint[], ${$(2)}::bigint[], ${$(3)}::text[], ${$(4)}::float8[]) l (id, token, history, after)
+      where ${held("l.id", "l.token")} and m.ordering_key is not null returning 1)`
+  ],
+  result: `${count("retried")} + ${count("retried_in_place")}`,
+  expected: retried.length,
+  ...leaseLost
+})
+
+/** The message as it was, not as the consumer understood it: its payload is not decoded and encoded again. */
+const park = (parked: Staged["parked"]): Part => ({
+  name: "parked",
+  params: [...leases(parked), ...verdicts(parked)],
+  sql: (at, $) => [
+    `parked as (
+      delete from ${at}message m
+      using unnest(${$(1)}::bigint[], ${$(2)}::bigint[], ${$(3)}::text[], ${$(4)}::int[], ${$(5)}::text[], ${$(6)}::text[],
+        ${$(7)}::text[]) l (id, token, history, attempt, reason, error, fingerprint)
+      where ${held("l.id", "l.token")}
+      returning m.*, l.history, l.attempt, l.reason, l.error, l.fingerprint)`,
+    `letters as (
+      insert into ${at}dead_letter (${letters}, place)
+      select channel, message_id, tag, endpoint, payload, headers, priority, history, attempt, reason, error, fingerprint,
+        (select now from clock), ordering_key, id
+      from parked order by id)`
+  ],
+  result: count("parked"),
+  expected: parked.length,
+  ...leaseLost
+})
+
+const both = <A extends { readonly lease: Lease }>(
+  settled: ReadonlyArray<A>,
+  rows: (settled: ReadonlyArray<A>) => Part,
+  queued: (settled: ReadonlyArray<A>) => Part
+): ReadonlyArray<Part> => {
+  const inQueue = settled.filter(({ lease }) => isQueued(lease))
+  if (inQueue.length === 0) return settled.length === 0 ? [] : [rows(settled)]
+  const others = settled.filter(({ lease }) => !isQueued(lease))
+  return [...(others.length === 0 ? [] : [rows(others)]), queued(inQueue)]
+}
+
+/** Holds the leases to the end of the transaction: nobody takes them away meanwhile, and renewing passes. */
+const fence = (all: ReadonlyArray<Lease>): Part => {
+  const leases = shared(all)
+  return {
+    name: "fenced",
+    params: [leases.map(({ channel }) => channel), numbers(leases.map(({ token }) => token))],
+    sql: (at, $) => [
+      `fenced as materialized (
+        select count(*) = cardinality(${$(2)}::bigint[]) as whole from (
+          select from unnest(${$(1)}::text[], ${$(2)}::bigint[]) t (channel, id)
+          join ${at}lease l on l.channel = t.channel and l.id = t.id
+          where l.until > (select now from clock) order by l.id for key share of l) held)`
+    ],
+    result: "(select whole::int from fenced)",
+    expected: 1,
+    ...leaseLost
+  }
+}
+
+const acknowledgeQueued = (acknowledged: Staged["acknowledged"]): Part => ({
+  name: "dequeued",
+  params: queued(acknowledged),
+  sql: (at, $) => [
+    `dequeued as (
+      delete from ${at}queue q using unnest(${queuedTable($)}) l (channel, priority, id)
+      where ${fenced} returning 1)`
+  ],
+  result: count("dequeued"),
+  expected: acknowledged.length,
+  ...leaseLost
+})
+
+const retryQueued = (retried: Staged["retried"]): Part => ({
+  name: "requeued",
+  params: [
+    ...queued(retried),
+    retried.map(({ failures }) => JSON.stringify(failures)),
+    retried.map(({ afterMillis }) => afterMillis)
+  ],
+  sql: (at, $) => [
+    `requeued as (
+      delete from ${at}queue q
+      using unnest(${queuedTable($)}, ${$(4)}::text[], ${$(5)}::float8[]) l (channel, priority, id, history, after)
+      where ${fenced} returning q.*, l.history, l.after)`,
+    `requeued_later as (
+      insert into ${at}scheduled (${queuedColumns}, undelayed, created_at, failures, due_at)
+      select ${queuedColumns}, undelayed, created_at, history, (select now from clock) + ${interval("after")}
+      from requeued order by id)`
+  ],
+  result: count("requeued"),
+  expected: retried.length,
+  ...leaseLost
+})
+
+const parkQueued = (parked: Staged["parked"]): Part => ({
+  name: "unqueued",
+  params: [...queued(parked), ...verdicts(parked)],
+  sql: (at, $) => [
+    `unqueued as (
+      delete from ${at}queue q
+      using unnest(${queuedTable($)}, ${$(4)}::text[], ${$(5)}::int[], ${$(6)}::text[], ${$(7)}::text[], ${$(8)}::text[])
+        l (channel, priority, id, history, attempt, reason, error, fingerprint)
+      where ${fenced}
+      returning q.*, l.history, l.attempt, l.reason, l.error, l.fingerprint)`,
+    `unqueued_letters as (
+      insert into ${at}dead_letter (${letters}, place)
+      select channel, message_id, tag, endpoint, payload, headers, priority, history, attempt, reason, error, fingerprint,
+        (select now from clock), null, id
+      from unqueued order by id)`
+  ],
+  result: count("unqueued"),
+  expected: parked.length,
+  ...leaseLost
+})
+
+/** Nothing is deleted unless all leases hold. */
+const fenced = `q.channel = l.channel and q.priority = l.priority and q.id = l.id and (select whole from fenced)`
+
+const queued = (settled: ReadonlyArray<{ readonly lease: Lease }>) => [
+  settled.map(({ lease }) => lease.channel),
+  numbers(settled.map(({ lease }) => priorityOf(lease))),
+  numbers(settled.map(({ lease }) => idOf(lease)))
+]
+
+const queuedTable = ($: (index: number) => string): string => `${$(1)}::text[], ${$(2)}::int[], ${$(3)}::bigint[]`
+
+const queuedColumns = "channel, message_id, tag, endpoint, payload, headers, priority"
+
+const verdicts = (parked: Staged["parked"]) => [
+  parked.map(({ envelope }) => JSON.stringify(envelope.failures)),
+  parked.map(({ envelope }) => envelope.attempt),
+  parked.map(({ reason }) => reason),
+  parked.map(({ error }) => storable(error)),
+  parked.map(({ fingerprint }) => storable(fingerprint))
+]
 
 /** The rows under these leases; an expired lease holds nothing, whether or not somebody else has taken the row. */
 const held = (id: string, token: string): string =>

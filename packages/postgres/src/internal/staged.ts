@@ -11,6 +11,7 @@ import type {
   Send,
   Write
 } from "@holdfast/core/MessageStore"
+import { idOf } from "./leaseKey.ts"
 
 /**
  * The writes of some units, by what they do, in the order of their keys so that two transactions meet them in the same
@@ -167,7 +168,7 @@ const compare = (self: string, that: string): number => (self < that ? -1 : self
 const byKey = (self: { readonly key: string }, that: { readonly key: string }): number => compare(self.key, that.key)
 
 const byLease = (self: { readonly lease: Lease }, that: { readonly lease: Lease }): number =>
-  Number(self.lease.key) - Number(that.lease.key)
+  Number(idOf(self.lease)) - Number(idOf(that.lease))
 
 /** Arming and disarming happen in their order: what was armed and then disarmed is not sent at all. */
 class Timers {

@@ -3,14 +3,14 @@ import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
 import type { PgClient as Client } from "@effect/sql-pg/PgClient"
 import * as PgClient from "@effect/sql-pg/PgClient"
-import type { Transaction, TransactionScope } from "@holdfast/core/MessageStore"
+import type { Joining, Transaction, TransactionScope } from "@holdfast/core/MessageStore"
 import * as UnitOfWork from "@holdfast/core/UnitOfWork"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Pg from "pg"
 import * as ScopeConnection from "./connection.ts"
 import type { Database } from "./database.ts"
-import { type Joining, joined } from "./joined.ts"
+import { joined } from "./joined.ts"
 import { owned } from "./owned.ts"
 import type { Session } from "./session.ts"
 import { UnitScope } from "./unitScope.ts"
@@ -32,6 +32,7 @@ export interface Transactions {
   readonly begin: (put: Put) => Effect.Effect<Transaction>
   /** Whether `begin` would join a transaction of the caller's. */
   readonly joins: (context: Context.Context<never>) => boolean
+  readonly joining: (context: Context.Context<never>) => Joining
 }
 
 /** @internal */
@@ -44,7 +45,7 @@ export const make = (
   Effect.map(database.lend(Effect.succeed), (pg) => {
     const address = addressOf(pg)
     const clients: Clients = { raw, wrapped }
-    const joining: Joining = { database, notifications, locks: new WeakMap() }
+    const joining = { database, notifications, locks: new WeakMap<Pg.ClientBase, Effect.Semaphore>() }
     return {
       client: wrapped,
       joins: (context) => outerConnection(context, address) !== undefined,
@@ -54,7 +55,11 @@ export const make = (
           return outer === undefined
             ? owned({ database, raw, put, enter: (session) => enter(session, clients) })
             : joined({ ...joining, pg: outer, enter: (session) => enter(session, clients) })
-        })
+        }),
+      joining: (context) =>
+        usesOther(context, clients)
+          ? { context: outside(context), join: undefined }
+          : { context: replaceClients(context, clients), join: { key: SqlClient.TransactionConnection.key, service } }
     }
   })
 
@@ -94,11 +99,19 @@ const outerConnection = (context: Context.Context<never>, address: string): Pg.C
 
 const enter = (session: Session, clients: Clients): { readonly root: TransactionScope; readonly scope: UnitScope } => {
   const scope = new UnitScope(session, undefined)
-  return { root: transactionScope(scope, clients), scope }
+  return { root: makeScope(scope, clients), scope }
 }
 
-const transactionScope = (scope: UnitScope, clients: Clients): TransactionScope => {
-  const connection = ScopeConnection.make(scope)
+/** What SQL finds in a unit that has not begun: the connection of the scope that is asked for with the first statement. */
+const service = (scope: () => TransactionScope): Context.Tag.Service<typeof SqlClient.TransactionConnection> => [
+  ScopeConnection.make(() => scopes.get(scope())!),
+  0
+]
+
+const scopes = new WeakMap<TransactionScope, UnitScope>()
+
+const makeScope = (scope: UnitScope, clients: Clients): TransactionScope => {
+  const connection = ScopeConnection.make(() => scope)
   const join = (context: Context.Context<never>) => {
     const entry = context.unsafeMap.get(SqlClient.TransactionConnection.key) as
       | readonly [Connection, number]
@@ -106,15 +119,17 @@ const transactionScope = (scope: UnitScope, clients: Clients): TransactionScope 
     if (entry !== undefined) scope.opener ??= { fiber: "", entry, depth: entry[1] }
     return replaceClients(context, clients).pipe(Context.add(SqlClient.TransactionConnection, [connection, 0]))
   }
-  return {
+  const transactionScope: TransactionScope = {
     provide: (context) => (usesOther(context, clients) ? outside(context) : join(context)),
     provideQuery: (context) => {
       if (usesOther(context, clients) || !scope.session.begun || scope.session.finished) return outside(context)
       return join(context)
     },
-    nested: () => transactionScope(new UnitScope(scope.session, scope), clients),
+    nested: () => makeScope(new UnitScope(scope.session, scope), clients),
     close: (keep) => scope.close(keep)
   }
+  scopes.set(transactionScope, scope)
+  return transactionScope
 }
 
 const clientTags = [SqlClient.SqlClient, PgClient.PgClient] as const

@@ -1,10 +1,10 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import type { DeadLetterRow, Due, Filter, SagaRow, Scheduled, Subscription } from "@holdfast/core/MessageStore"
+import type { Due, Filter, SagaRow, Scheduled, Subscription } from "@holdfast/core/MessageStore"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { type Database, named } from "./database.ts"
 import type { Row } from "./pgQuery.ts"
-import { bool, dueColumns, envelopeOf, interval, isKey, millis, number, orderingKeyOf, text, timerOf } from "./rows.ts"
+import { bool, dueColumns, envelopeOf, interval, isKey, millis, number, text, timerOf } from "./rows.ts"
 
 /** @internal */
 export const loadSaga = (
@@ -102,58 +102,6 @@ export const cancelScheduled = (database: Database, key: string): Effect.Effect<
 }
 
 /** @internal */
-export const deadLetters = (
-  database: Database,
-  filter: Filter
-): Effect.Effect<ReadonlyArray<DeadLetterRow>, SqlError> => {
-  const statement = named(
-    database,
-    "dead_letters",
-    `select id, channel, message_id, tag, endpoint, payload, headers, failures, attempt, reason, error, fingerprint,
-       ordering_key, ${millis("parked_at")} as parked_at
-     from ${database.at}dead_letter where ${matching} and ($5::text is null or fingerprint = $5::text)
-     order by id desc limit $6::int`
-  )
-  return Effect.map(database.run(statement, [...parameters(filter), filter.limit ?? 100]), (rows) => rows.map(letterOf))
-}
-
-/** @internal */
-export const countDeadLetters = (database: Database, filter: Filter): Effect.Effect<number, SqlError> =>
-  Effect.map(
-    database.run(
-      named(
-        database,
-        "count_dead_letters",
-        `select count(*) as found from ${database.at}dead_letter
-         where ${matching} and ($5::text is null or fingerprint = $5::text)`
-      ),
-      parameters(filter)
-    ),
-    ([row]) => number(row!, "found")
-  )
-
-/**
- * Answers the channel of each that was still there: others may have waited for it.
- *
- * @internal
- */
-export const deleteDeadLetters = (
-  database: Database,
-  keys: ReadonlyArray<string>
-): Effect.Effect<ReadonlyArray<string>, SqlError> =>
-  Effect.map(
-    database.run(
-      named(
-        database,
-        "delete_dead_letters",
-        `delete from ${database.at}dead_letter where id = any ($1::bigint[]) returning channel`
-      ),
-      [keys.filter(isKey)]
-    ),
-    (rows) => rows.map((row) => text(row, "channel"))
-  )
-
-/** @internal */
 export const depth = (
   database: Database,
   channel: string
@@ -163,7 +111,8 @@ export const depth = (
       named(
         database,
         "depth",
-        `select (select count(*) from ${database.at}message where channel = $1::text) as present,
+        `select (select count(*) from ${database.at}message where channel = $1::text)
+             + (select count(*) from ${database.at}queue where channel = $1::text) as present,
            (select count(*) from ${database.at}message where channel = $1::text and ${waitsInPlace(database)}) as waiting,
            (select count(*) from ${database.at}scheduled where channel = $1::text) as scheduled`
       ),
@@ -258,22 +207,3 @@ const parameters = (filter: Filter) => [
 
 const channelOf = (rows: Effect.Effect<ReadonlyArray<Row>, SqlError>): Effect.Effect<Option.Option<string>, SqlError> =>
   Effect.map(rows, ([row]) => Option.map(Option.fromNullable(row), (row) => text(row, "channel")))
-
-const letterOf = (row: Row): DeadLetterRow => ({
-  key: text(row, "id"),
-  channel: text(row, "channel"),
-  envelope: {
-    id: text(row, "message_id"),
-    tag: text(row, "tag"),
-    endpoint: text(row, "endpoint"),
-    attempt: number(row, "attempt"),
-    headers: JSON.parse(text(row, "headers")),
-    payload: text(row, "payload"),
-    failures: JSON.parse(text(row, "failures")),
-    ...orderingKeyOf(row)
-  },
-  reason: text(row, "reason") as DeadLetterRow["reason"],
-  error: text(row, "error"),
-  fingerprint: text(row, "fingerprint"),
-  parkedAt: number(row, "parked_at")
-})

@@ -3,7 +3,9 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import { type Database, named } from "./database.ts"
+import { numbers } from "./leaseKey.ts"
 import { live } from "./live.ts"
+import type { Marks } from "./marks.ts"
 import { anyReady } from "./orderSql.ts"
 
 /**
@@ -54,15 +56,22 @@ export const makeHub = (): Hub => {
 
 /**
  * Completes when the channel may have something to claim: there is something, a commit puts something there, the
- * earliest scheduled message or expiring lease is due, or after `atMost`. What was due a while ago is locked by somebody,
+ * earliest scheduled message or expiring lease is due, or after `atMost`. While messages are about that may have killed their
+ * consumer, and are given out apart, it is looked for often. What was due a while ago is locked by somebody,
  * such as a commit that a broker holds up: asking for it without rest would only add to the load.
  *
  * @internal
  */
-export const wake = (database: Database, hub: Hub, channel: string, atMost: number): Effect.Effect<void> =>
+export const wake = (
+  database: Database,
+  hub: Hub,
+  marks: Marks,
+  channel: string,
+  atMost: number
+): Effect.Effect<void> =>
   hub.listen(channel, (wait) =>
     Effect.flatMap(
-      Effect.orElseSucceed(dueIn(database, channel), () => atMost),
+      Effect.orElseSucceed(dueIn(database, marks, channel), () => atMost),
       (millis) => {
         if (millis > 0) return wait(Math.min(millis, atMost))
         return millis > -overdue ? Effect.void : live(wait(overdue))
@@ -87,22 +96,30 @@ const raceSleep = (effect: Effect.Effect<void>, millis: number): Effect.Effect<v
   Effect.race(Effect.interruptible(effect), Effect.interruptible(Effect.sleep(millis)))
 
 /** In how many milliseconds something can be claimed, as far as the tables know; less than none if it is late. */
-const dueIn = (database: Database, channel: string): Effect.Effect<number, SqlError> => {
+const dueIn = (database: Database, marks: Marks, channel: string): Effect.Effect<number, SqlError> => {
   const { at } = database
+  const { lasts, leaseLow, lows, priorities } = marks.look()
   const statement = named(
     database,
     "due_in",
     `select case when exists (select from ${at}paused where channel = $1::text) then null
+       when exists (select from ${at}message where channel = $1::text and suspects is not null) then ${-2 * overdue}
        when ${anyReady(at, "$1::text", "is null")} then 0
        when exists (select from ${at}claimable_lanes($1::text, 1, ${at}now())) then 0
+       when ${at}queue_waits($1::text, $2::int[], $3::bigint[], $4::bigint[], $5::bigint, true) then 0
        else ceil(extract(epoch from least(
          (select min(due_at) from ${at}scheduled where channel = $1::text),
          (select min(lease_until) from ${at}message where channel = $1::text and lease_until is not null),
+         (select min(until) from ${at}lease where channel = $1::text and id >= $5::bigint),
          (select min(available_at) from ${at}message where channel = $1::text
             and ordering_key is not null and lease_until is null and available_at > (select ${at}now()))
        ) - ${at}now()) * 1000) end as millis`
   )
-  return Effect.map(database.run(statement, [channel]), ([row]) =>
-    row?.millis == null ? Number.POSITIVE_INFINITY : Number(row.millis)
+  const values = [channel, numbers(priorities), numbers(lows), numbers(lasts), leaseLow]
+  return Effect.map(database.run(statement, values), ([row]) =>
+    Math.min(
+      row?.millis == null ? Number.POSITIVE_INFINITY : Number(row.millis),
+      marks.owed(globalThis.performance.now())
+    )
   )
 }

@@ -1,8 +1,8 @@
 import { record } from "./journalParts.ts"
 import { complete, insertSagas, remember, updateSagas } from "./memoryParts.ts"
 import type { Part } from "./part.ts"
-import { publish, sendLater, sendNow } from "./sendParts.ts"
-import { acknowledge, bury, park, retry } from "./settleParts.ts"
+import { enqueue, publish, sendLater, sendNow } from "./sendParts.ts"
+import { bury, settle } from "./settleParts.ts"
 import type { Staged } from "./staged.ts"
 
 /**
@@ -12,11 +12,11 @@ import type { Staged } from "./staged.ts"
  */
 export const partsOf = (staged: Staged): ReadonlyArray<Part> =>
   [
-    staged.acknowledged.length === 0 ? [] : [acknowledge(staged)],
-    staged.retried.length === 0 ? [] : [retry(staged)],
-    staged.parked.length === 0 ? [] : [park(staged)],
+    settle(staged),
     staged.buried.length === 0 ? [] : [bury(staged)],
-    staged.sent.length === 0 ? [] : [sendNow(staged.sent), sendLater(staged.sent)].filter((part) => part !== undefined),
+    staged.sent.length === 0
+      ? []
+      : [enqueue(staged.sent), sendNow(staged.sent), sendLater(staged.sent)].filter((part) => part !== undefined),
     staged.published.length === 0 ? [] : [publish(staged)],
     staged.sagas.length === 0 ? [] : [insertSagas(staged), updateSagas(staged)].filter((part) => part !== undefined),
     staged.remembered.length === 0 ? [] : [remember(staged)],
@@ -41,5 +41,10 @@ export const kinds: ReadonlyArray<string> = [
   "changed",
   "remembered",
   "completed",
-  "recorded"
+  "recorded",
+  "fenced",
+  "dequeued",
+  "requeued",
+  "unqueued",
+  "queued"
 ]
