@@ -15,7 +15,7 @@ const rows = [
   [
     ...["MessagingError", "MessageStore", "DeadLetter", "UnitOfWork", "Channel", "MessageScheduler", "Deduplication"],
     "SagaStore",
-    ...["Journal", "RetryPolicy", "HandlerRegistry", "Interceptor"]
+    ...["Journal", "RetryPolicy", "HandlerRegistry", "Metrics", "Interceptor"]
   ],
   ["CommandBus", "QueryBus", "EventBus", "Handler"],
   ["MessageBus", "Consumer", "Outbox"],

@@ -15,6 +15,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Envelope } from "./Envelope.ts"
+import * as Metrics from "./internal/metrics.ts"
 import * as MessageStore from "./MessageStore.ts"
 import { MessagingError, some } from "./MessagingError.ts"
 
@@ -53,6 +54,8 @@ export interface DirectDriver {
  */
 export interface DirectSend {
   readonly driver: DirectDriver
+  /** The name of the channel. */
+  readonly channel: string
   readonly envelope: Envelope
   readonly priority: number
   readonly due: MessageStore.Due | undefined
@@ -349,6 +352,7 @@ const runOnce = <A, E, R>(
     const settle = typeof options.settle === "function" ? options.settle() : (options.settle ?? [])
     yield* commit(store, transaction, frame, settle, begun)
     options.onCommit?.()
+    Metrics.committed(frame.writes, frame.direct)
     yield* runHooks(frame.hooks, restore)
     return exit.value
   })

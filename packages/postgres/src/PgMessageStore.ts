@@ -9,6 +9,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import type { PgClient } from "@effect/sql-pg/PgClient"
 import type { Encoded } from "@holdfast/core/MessageStore"
 import { MessagingError } from "@holdfast/core/MessagingError"
+import { commitSize } from "@holdfast/core/Metrics"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -29,6 +30,7 @@ import * as Migrate from "./internal/migrate.ts"
 import { makeNotifier } from "./internal/notify.ts"
 import { PgMessagingError } from "./internal/pgMessagingError.ts"
 import { replay } from "./internal/replay.ts"
+import { stats } from "./internal/stats.ts"
 import * as Transaction from "./internal/transaction.ts"
 import * as Views from "./internal/views.ts"
 import * as Wake from "./internal/wake.ts"
@@ -131,7 +133,10 @@ export const make = (
       isInfrastructure,
       begin: transactions.begin(signals.put),
       outside: Transaction.outside,
-      commit: yield* makeCommitter((units, patience) => commitUnits(database, signals.put, units, patience)),
+      commit: yield* makeCommitter((units, patience) => {
+        commitSize.unsafeUpdate(units.length, [])
+        return commitUnits(database, signals.put, units, patience)
+      }),
       ...clock(database, options.testing ?? false),
       ...consuming(database, signals),
       ...consumers(database, signals),
@@ -272,6 +277,7 @@ const views = (
   | "unsubscribe"
   | "subscriptions"
   | "journal"
+  | "stats"
 > => {
   const moved = (channel: Effect.Effect<Option.Option<string>, SqlError>) =>
     Effect.flatMap(mapped(channel), (channel) =>
@@ -281,6 +287,7 @@ const views = (
     subscribe: (subscriptions) => mapped(Views.subscribe(database, subscriptions)),
     unsubscribe: (endpoint) => mapped(Views.unsubscribe(database, endpoint)),
     subscriptions: mapped(Views.subscriptions(database)),
+    stats: (channels, most) => mapped(stats(database, channels, most)),
     journal: (query) => mapped(Journal.read(database, query)),
     loadSaga: (saga, id) => mapped(Views.loadSaga(database, saga, id)),
     scheduled: (filter) => mapped(Views.scheduled(database, filter)),

@@ -20,6 +20,7 @@ import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
 import * as Journal from "./journal.ts"
 import { annotations } from "./logging.ts"
+import * as Metrics from "./metrics.ts"
 import { commitOne, onceOnly, type Source } from "./source.ts"
 import * as Telemetry from "./telemetry.ts"
 
@@ -49,6 +50,10 @@ export const deliver = (consuming: Consuming, delivery: Delivery): Effect.Effect
         "Lost" as const
       )
     ),
+    Effect.map((outcome) => {
+      Metrics.settled(consuming.source.channel, delivery.envelope, outcome)
+      return outcome
+    }),
     Effect.annotateLogs(annotations(consuming.source.channel, delivery.envelope))
   )
 
@@ -189,6 +194,9 @@ const settle = (
   const { envelope } = delivery
   if (Exit.isSuccess(exit)) {
     registry.observe?.({ _tag: "Handled", message, envelope })
+    const took = elapsed()
+    const waited = Math.max(0, delivery.claimedAt - delivery.availableAt)
+    Metrics.succeeded(source.channel, envelope, took, waited + took)
     return Effect.as(source.settled(delivery), "Handled")
   }
   const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
@@ -235,6 +243,7 @@ const failed = (
     const { envelope } = delivery
     const at = yield* storeNow(delivery)
     const failure = { at, error: render(cause) }
+    Metrics.attemptFailed(consuming.source.channel, envelope, durationMillis)
     const failures: ReadonlyArray<Failure> = [...envelope.failures, failure]
     const attempt = recordFailure(consuming, "Failed", delivery, { durationMillis, error: failure.error })
     const error = Cause.failureOption(cause)

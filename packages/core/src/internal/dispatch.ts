@@ -214,7 +214,7 @@ const put = (
   channel: Channel.Channel,
   send: { readonly envelope: Envelope; readonly priority: number; readonly due: Due | undefined }
 ): Effect.Effect<void> => {
-  if (channel._tag === "Direct") return unit.stageDirect({ driver: channel.driver, ...send })
+  if (channel._tag === "Direct") return unit.stageDirect({ driver: channel.driver, channel: channel.name, ...send })
   return channel.store === bus.store.kind
     ? unit.stage({ _tag: "Send", channel: channel.name, ...send, timer: undefined })
     : Effect.dieMessage(
