@@ -371,8 +371,8 @@ export const layerWith = (options: Options): Layer.Layer<never, never, HandlerRe
     Effect.gen(function* () {
       const { interval = "15 seconds" } = options
       yield* Input.dieOn(
-        Input.duration("the interval of Metrics.layerWith", interval, { least: "1 second", most: "24 days" }),
-        Input.wholeNumber("the most of Metrics.layerWith", options.most, 1)
+        Input.duration("The interval of Metrics.layerWith", interval, { least: "1 second", most: "24 days" }),
+        Input.wholeNumber("The most of Metrics.layerWith", options.most, 1)
       )
       yield* read(options).pipe(
         Effect.catchAllCause((cause) => Effect.logDebug("The gauges of channels could not be read", cause)),
