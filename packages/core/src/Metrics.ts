@@ -322,7 +322,7 @@ export const oldestAge: Metric.Metric.Gauge<number> = internal.oldestAge
  * ```ts
  * import type { Metrics } from "@holdfast/core"
  *
- * const rarely: Metrics.Options = { interval: "1 minute", channels: ["legacy/Orders"], most: 10_000 }
+ * const rarely: Metrics.Options = { interval: "1 minute", channels: ["legacy/Orders"], most: 100_000 }
  * ```
  *
  * @since 0.1.0
@@ -333,7 +333,7 @@ export interface Options {
   readonly interval?: Duration.DurationInput | undefined
   /** Names of channels beside those that handlers of this process are on. */
   readonly channels?: ReadonlyArray<string> | undefined
-  /** Where counting stops: a gauge that stands there means "so many or more". 100,000 unless given. */
+  /** Where counting stops: a gauge that stands there means "so many or more". 10,000 unless given. */
   readonly most?: number | undefined
 }
 
@@ -403,5 +403,5 @@ export const read = (options: Options = {}): Effect.Effect<void, MessagingError,
     const routed = registry.all().flatMap(({ route }) => (route?.channel._tag === "Stored" ? [route.channel.name] : []))
     const channels = [...new Set([...routed, ...(options.channels ?? [])])]
     if (channels.length === 0) return
-    for (const stats of yield* store.stats(channels, options.most ?? 100_000)) internal.gauged(stats)
+    for (const stats of yield* store.stats(channels, options.most ?? 10_000)) internal.gauged(stats)
   })

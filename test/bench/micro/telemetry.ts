@@ -141,14 +141,15 @@ const journal = Effect.gen(function* () {
   yield* print("a line of the journal adds", `${(undisturbed(measured.on!) - off).toFixed(2)} us`)
   yield* print("a line with its payload adds", `${(undisturbed(measured.payload!) - off).toFixed(2)} us`)
   yield* clear
-  for (const [name, payload] of [
-    ["a line", false],
-    ["a line with a payload of 90 bytes", true]
+  for (const [name, write] of [
+    ["a message", send],
+    ["a line", (message: Envelope.Envelope) => entry(message, false)],
+    ["a line with a payload of 90 bytes", (message: Envelope.Envelope) => entry(message, true)]
   ] as const) {
     const bytes: Array<number> = []
     const millis: Array<number> = []
     for (let round = 0; round < warm; round++) {
-      const parts = partsOf(collect([Array.from({ length: batch }, () => entry(envelope(), payload))]))
+      const parts = partsOf(collect([Array.from({ length: batch }, () => write(envelope()))]))
       const text = `explain (analyze, wal, format json) ${compose(`${schema}.`, parts)}`
       const [row] = yield* sql.unsafe<any>(text, parts.flatMap(({ params }: any) => params) as Array<any>)
       bytes.push(walOf(row!["QUERY PLAN"][0].Plan) / batch)
