@@ -12,6 +12,7 @@ import {
   MessageScheduler,
   MessageStore,
   MessagingTest,
+  Metrics,
   UnitOfWork
 } from "@holdfast/core"
 import { Effect, Layer } from "effect"
@@ -149,6 +150,10 @@ export const configuration = (): void => {
   )
   const searching = (query: MessageStore.JournalQuery) =>
     Effect.flatMap(Journal.Journal, (journal) => fails(journal.search(query))).pipe(Effect.provide(Memory))
+  const gauging = (options: Metrics.Options) =>
+    dies(Effect.scoped(Layer.build(Metrics.layerWith(options))).pipe(Effect.provide(Memory)))
+  mistake(section, "gauges that are read all the time", gauging({ interval: "10 millis" }))
+  mistake(section, "gauges that count to nothing", gauging({ most: 0 }))
   mistake(section, "a page of the journal after what is no place in it", searching({ after: "42" }))
   mistake(section, "a search of the journal since no time", searching({ since: Number.NaN }))
   mistake(

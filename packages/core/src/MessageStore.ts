@@ -35,9 +35,12 @@ import type {
   Write
 } from "./messageStore/records.ts"
 
+import type { ChannelStats } from "./messageStore/stats.ts"
+
 export * from "./messageStore/journal.ts"
 export * from "./messageStore/letters.ts"
 export * from "./messageStore/records.ts"
+export * from "./messageStore/stats.ts"
 
 /**
  * One scope's share of a unit's transaction. Nothing is sent to the database before the scope's first statement.
@@ -336,6 +339,12 @@ export interface Encoded {
 
   /** What the journal has of it, oldest first unless `order` says otherwise. */
   readonly journal: (query: JournalQuery) => Effect.Effect<ReadonlyArray<JournalRow>, MessagingError>
+
+  /** How much is on the channels, in their order; none is counted further than to `most`. */
+  readonly stats: (
+    channels: ReadonlyArray<string>,
+    most: number
+  ) => Effect.Effect<ReadonlyArray<ChannelStats>, MessagingError>
 
   /** How many messages wait on the channel, ready or claimed, and how many for their time. */
   readonly depth: (

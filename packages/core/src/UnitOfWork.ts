@@ -15,6 +15,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Envelope } from "./Envelope.ts"
+import * as Metrics from "./internal/metrics.ts"
 import * as MessageStore from "./MessageStore.ts"
 import { isMessagingError, MessagingError, some } from "./MessagingError.ts"
 
@@ -53,6 +54,8 @@ export interface DirectDriver {
  */
 export interface DirectSend {
   readonly driver: DirectDriver
+  /** The name of the channel. */
+  readonly channel: string
   readonly envelope: Envelope
   readonly priority: number
   readonly due: MessageStore.Due | undefined
@@ -264,6 +267,7 @@ export const root = <A, E, R>(
  * @internal
  */
 export interface Unit extends Scope {
+  readonly writes: ReadonlyArray<MessageStore.Write>
   readonly direct: ReadonlyArray<DirectSend>
   readonly hooks: ReadonlyArray<Effect.Effect<void>>
   readonly begun: MessageStore.Transaction | undefined
@@ -422,6 +426,7 @@ const runOnce = <A, E, R>(
     const settle = typeof options.settle === "function" ? options.settle() : (options.settle ?? [])
     yield* commit(store, transaction, frame, settle, begun)
     options.onCommit?.()
+    Metrics.committed(frame.writes, frame.direct)
     yield* runHooks(frame.hooks, restore)
     return exit.value
   })

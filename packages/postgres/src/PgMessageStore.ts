@@ -9,6 +9,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import type { PgClient } from "@effect/sql-pg/PgClient"
 import type { Encoded } from "@holdfast/core/MessageStore"
 import { MessagingError } from "@holdfast/core/MessagingError"
+import { commitSize } from "@holdfast/core/Metrics"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -32,6 +33,7 @@ import { makeNotifier } from "./internal/notify.ts"
 import { PgMessagingError } from "./internal/pgMessagingError.ts"
 import { replay } from "./internal/replay.ts"
 import * as Replays from "./internal/replays.ts"
+import { stats } from "./internal/stats.ts"
 import * as Transaction from "./internal/transaction.ts"
 import * as Views from "./internal/views.ts"
 import * as Wake from "./internal/wake.ts"
@@ -129,7 +131,10 @@ export const make = (
     )
     yield* janitor(database, Duration.toMillis(options.journalRetention ?? Duration.days(14)))
     const held = new Held()
-    const commit = yield* makeCommitter((units, patience) => commitUnits(database, signals.put, units, patience))
+    const commit = yield* makeCommitter((units, patience) => {
+      commitSize.unsafeUpdate(units.length, [])
+      return commitUnits(database, signals.put, units, patience)
+    })
     const store: Encoded = {
       kind: "postgres",
       handlerConnections: client.config.maxConnections ?? 10,
@@ -283,6 +288,7 @@ const views = (
   | "unsubscribe"
   | "subscriptions"
   | "journal"
+  | "stats"
 > => {
   const moved = (channel: Effect.Effect<Option.Option<string>, SqlError>) =>
     Effect.flatMap(mapped(channel), (channel) =>
@@ -292,6 +298,7 @@ const views = (
     subscribe: (subscriptions) => mapped(Views.subscribe(database, subscriptions)),
     unsubscribe: (endpoint) => mapped(Views.unsubscribe(database, endpoint)),
     subscriptions: mapped(Views.subscriptions(database)),
+    stats: (channels, most) => mapped(stats(database, channels, most)),
     journal: (query) => mapped(Journal.read(database, query)),
     loadSaga: (saga, id) => mapped(Views.loadSaga(database, saga, id)),
     scheduled: (filter) => mapped(Views.scheduled(database, filter)),

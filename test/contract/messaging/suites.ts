@@ -19,6 +19,7 @@ import { interceptions } from "./interceptions.ts"
 import { interceptors } from "./interceptors.ts"
 import { journal } from "./journal.ts"
 import { leases } from "./leases.ts"
+import { metrics } from "./metrics.ts"
 import { operators } from "./operators.ts"
 import { orchestrators } from "./orchestrators.ts"
 import { ordering } from "./ordering.ts"
@@ -93,5 +94,6 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("headers", () => headers(backend))
   describe("spans", () => spans(backend))
   describe("the log", () => logging(backend))
+  describe("metrics", () => metrics(backend))
   describe("the journal", () => journal(backend))
 }

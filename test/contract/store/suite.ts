@@ -18,6 +18,7 @@ import { pausing } from "./pausing.ts"
 import { refusals } from "./refusals.ts"
 import { sagas } from "./sagas.ts"
 import { scheduling } from "./scheduling.ts"
+import { counting } from "./stats.ts"
 import { subscriptions } from "./subscriptions.ts"
 import { timers } from "./timers.ts"
 import { waking } from "./waking.ts"
@@ -44,4 +45,5 @@ export const suite = <E>(
     ordering(it)
     pausing(it)
     journal(it)
+    counting(it)
   })

@@ -15,6 +15,7 @@ import type { MessagingError } from "../MessagingError.ts"
 import { type Consuming, giveBack, type Outcome } from "./deliver.ts"
 import * as Handling from "./handling.ts"
 import { recordingFor } from "./journal.ts"
+import * as Metrics from "./metrics.ts"
 import { type Batch, type Hand, Slots } from "./slots.ts"
 import * as Source from "./source.ts"
 import * as Telemetry from "./telemetry.ts"
@@ -29,6 +30,7 @@ export interface Parts extends Consuming {
   readonly runtime: Runtime.Runtime<never>
   readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
   readonly nanos: () => bigint
+  readonly millis: () => number
   /** Handlers that ended well in this turn. */
   ended: Array<Handling.Ended>
   /** A message has had its end, for this time. */
@@ -78,6 +80,7 @@ export const make = (
       ended: [],
       fork: (effect) => Runtime.runFork(runtime, effect),
       nanos: () => clock.unsafeCurrentTimeNanos(),
+      millis: () => clock.unsafeCurrentTimeMillis(),
       settled: (hand, outcome) => slots.settled(hand, !untouched.has(outcome)),
       claimedHere: (delivery) => slots.hands.get(delivery)?.claimedHere,
       interrupted: (delivery) => (slots.hands.get(delivery)?.lost ? "Lost" : state.stopping ? "Stopping" : undefined),
@@ -140,7 +143,10 @@ export const putBack = (
         0
       ),
       () => {
-        for (const hand of hands) parts.settled(hand, "Released")
+        for (const hand of hands) {
+          Metrics.settled(Metrics.labelsOf(parts.source.channel, hand.delivery.envelope), "Released")
+          parts.settled(hand, "Released")
+        }
       }
     )
   }).pipe(Effect.uninterruptible)

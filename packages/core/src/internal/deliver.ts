@@ -21,6 +21,7 @@ import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
 import * as Journal from "./journal.ts"
 import { annotations } from "./logging.ts"
+import * as Metrics from "./metrics.ts"
 import { nextAttempt } from "./retrying.ts"
 import { commitOne, onceOnly, type Source } from "./source.ts"
 import * as Telemetry from "./telemetry.ts"
@@ -133,8 +134,14 @@ const atLast = (
         "Lost" as const
       )
     ),
+    Effect.map((outcome) => {
+      Metrics.settled(labelsOf(consuming, delivery), outcome)
+      return outcome
+    }),
     Effect.annotateLogs(annotations(consuming.source.channel, delivery.envelope))
   )
+
+const labelsOf = ({ source }: Consuming, { envelope }: Delivery) => Metrics.labelsOf(source.channel, envelope)
 
 const deliverWith = (
   consuming: Consuming,
@@ -264,6 +271,8 @@ const settle = (
   const { envelope } = delivery
   if (Exit.isSuccess(exit)) {
     registry.observe?.({ _tag: "Handled", message, envelope })
+    const waited = Math.max(0, delivery.claimedAt - delivery.availableAt)
+    Metrics.succeeded(labelsOf(consuming, delivery), durationMillis, waited + durationMillis)
     return Effect.as(source.settled(delivery), "Handled")
   }
   const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
@@ -308,6 +317,7 @@ const failed = (
     const { envelope } = delivery
     const at = yield* storeNow(consuming, delivery)
     const failures = withFailure(envelope.failures, at, cause)
+    Metrics.attemptFailed(labelsOf(consuming, delivery), durationMillis)
     const attempt = recordFailure(consuming, "Failed", delivery, { durationMillis, error: failures.at(-1)?.error })
     const error = Cause.failureOption(cause)
     if (Option.isNone(error))

@@ -23,6 +23,7 @@ import { conclude, deliver, isPlain, recordHandled } from "./deliver.ts"
 import { AlreadyHandled } from "./dispatch.ts"
 import { CurrentEndpoint } from "./endpoint.ts"
 import { LazyScope } from "./lazyScope.ts"
+import * as Metrics from "./metrics.ts"
 import type { Hand } from "./slots.ts"
 import * as Telemetry from "./telemetry.ts"
 
@@ -40,6 +41,7 @@ export interface Plan {
   readonly services: ReadonlyMap<string, unknown>
   readonly fiberRefs: FiberRefs.FiberRefs
   readonly flags: RuntimeFlags.RuntimeFlags
+  readonly labels: Metrics.Labels
   /** Where spans are made, if somebody listens. */
   readonly traced: Runtime.Runtime<never> | undefined
 }
@@ -217,6 +219,7 @@ const makePlan = (parts: Parts, endpoint: string, tag: string): Plan | undefined
     services,
     fiberRefs: annotatedAlike(parts, runtime),
     flags: RuntimeFlags.enable(runtime.runtimeFlags, RuntimeFlags.Interruption),
+    labels: Metrics.labelsOf(source.channel, { endpoint, tag }),
     traced: [parts.runtime, runtime].find(Telemetry.listens)
   }
 }
@@ -338,6 +341,7 @@ const commitAlone = (parts: Parts, { hand, unit }: Ended): void => {
 const committed = (parts: Parts, { hand, unit }: Ended): void => {
   const { message } = hand.prepared!
   endSpan(parts, hand.prepared!, Exit.void)
+  measure(parts, hand, unit)
   const { envelope } = hand.delivery
   let done = false
   const finish = () => {
@@ -352,6 +356,14 @@ const committed = (parts: Parts, { hand, unit }: Ended): void => {
   // they run to their end, but one that hangs keeps no consumer from closing
   hand.letGo = finish
   parts.fork(Effect.forEach(unit.hooks, (hook) => hook, { discard: true })).addObserver(finish)
+}
+
+const measure = (parts: Parts, { claimedHere, delivery, prepared }: Hand<Prepared>, unit: UnitOfWork.Unit): void => {
+  const { plan, tookMillis } = prepared!
+  const waited = Math.max(0, delivery.claimedAt - delivery.availableAt)
+  Metrics.committed(unit.writes, unit.direct)
+  Metrics.settled(plan.labels, "Handled")
+  Metrics.succeeded(plan.labels, tookMillis, waited + Math.max(tookMillis, parts.millis() - claimedHere))
 }
 
 /** A conflict means that nothing was written: the handler runs again, and no attempt is burnt. */
