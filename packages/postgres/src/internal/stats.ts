@@ -38,15 +38,24 @@ export const statsSql = (at: string): string => {
   }
   const scheduled = `${at}scheduled s where s.channel = c.channel`
   const now = "(select now from clock)"
-  const ready = [queued, leased, free, `${waiting} and m.available_at <= ${now}`, `${scheduled} and s.due_at <= ${now}`]
-  const later = [`${waiting} and m.available_at > ${now}`, `${scheduled} and s.due_at > ${now}`]
+  const ready = [
+    capped(queued, "q.priority, q.id"),
+    capped(leased, "m.lease_until"),
+    capped(free, "m.priority desc, m.id"),
+    capped(`${waiting} and m.available_at <= ${now}`, "m.available_at"),
+    capped(`${scheduled} and s.due_at <= ${now}`, "s.due_at, s.id")
+  ]
+  const later = [
+    capped(`${waiting} and m.available_at > ${now}`, "m.available_at"),
+    capped(`${scheduled} and s.due_at > ${now}`, "s.due_at, s.id")
+  ]
   return `
     with clock as materialized (select ${at}now() as now)
-    select c.channel, least($2::int, ${ready.map(capped).join(" + ")}) as ready,
-      least($2::int, ${later.map(capped).join(" + ")}) as scheduled,
-      ${capped(`${at}dead_letter d where d.channel = c.channel`)} as dead_letters,
+    select c.channel, least($2::int, ${ready.join(" + ")}) as ready,
+      least($2::int, ${later.join(" + ")}) as scheduled,
+      ${capped(`${at}dead_letter d where d.channel = c.channel`, "d.id")} as dead_letters,
       (extract(epoch from ${now} - least(
-        (select min(available_at) from (select m.available_at from ${leased} limit $2::int) l),
+        (select min(available_at) from (select m.available_at from ${leased} order by m.lease_until limit $2::int) l),
         ${oldestQueued(queued)},
         ${oldestOf(free)},
         (select m.available_at from ${waiting} and m.available_at <= ${now} order by m.available_at limit 1),
@@ -61,7 +70,9 @@ export const statsSql = (at: string): string => {
 
 const maxInteger = 2_147_483_647
 
-const capped = (rows: string): string => `(select count(*) from (select from ${rows} limit $2::int) n)`
+/** In the order of the index, so that the server reads no more than it counts. */
+const capped = (rows: string, order: string): string =>
+  `(select count(*) from (select from ${rows} order by ${order} limit $2::int) n)`
 
 /** The first of each priority is the oldest of it: one probe of the index each. */
 const oldestOf = (rows: string): string => `(
