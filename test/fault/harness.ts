@@ -7,13 +7,14 @@ import { PgChannel, PgMessaging } from "@holdfast/postgres"
 import { Effect, Layer, Redacted, Schedule } from "effect"
 import { freshDatabase } from "../support/database.ts"
 import { follow, Jobs, Work, work } from "./app.ts"
+import { Books, book } from "./once.ts"
 
 /** A database with the tables of the effects, and a sender on it that handles nothing itself. */
 export const Arena = Layer.unwrapScoped(
   Effect.map(freshDatabase("fault"), (server) =>
-    Handler.routes(work, follow).pipe(
+    Handler.routes(work, follow, book).pipe(
       Layer.provideMerge(MessageBus.layer),
-      Layer.provide(PgChannel.layer(Jobs)),
+      Layer.provide([PgChannel.layer(Jobs), PgChannel.layer(Books)]),
       Layer.provideMerge(PgMessaging.layerWith({ migrate: true })),
       Layer.provideMerge(Layer.effectDiscard(createTables)),
       Layer.provideMerge(PgClient.layer({ url: Redacted.make(Redacted.value(server.url)), maxConnections: 4 }))
@@ -21,19 +22,23 @@ export const Arena = Layer.unwrapScoped(
   )
 )
 
-const createTables = Effect.gen(function* () {
+export const createTables = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   yield* sql`CREATE TABLE effect (id text, effect text, pid int, at timestamptz DEFAULT clock_timestamp())`
+  yield* sql`CREATE TABLE answer (pid int, answer text)`
   yield* sql`CREATE TABLE started (id text, pid int, at timestamptz DEFAULT clock_timestamp())`
 })
 
 /** A worker process, killed at the latest when the scope closes. */
-export const startWorker = (env: Record<string, string> = {}) =>
+export const startWorker = (env: Record<string, string> = {}) => start("worker", env)
+
+/** A process that runs a file of this folder, killed at the latest when the scope closes. */
+export const start = (file: string, env: Record<string, string> = {}) =>
   Effect.acquireRelease(
     Effect.gen(function* () {
       const { config } = yield* PgClient.PgClient
       const url = Redacted.value(config.url!)
-      const child = spawn(process.execPath, [fileURLToPath(new URL("../dist/fault/worker.js", import.meta.url))], {
+      const child = spawn(process.execPath, [fileURLToPath(new URL(`../dist/fault/${file}.js`, import.meta.url))], {
         env: { ...process.env, SLOWNESS: "1 millis", ...env, DATABASE_URL: url },
         stdio: ["ignore", "ignore", "inherit"]
       })

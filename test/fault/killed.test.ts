@@ -175,7 +175,7 @@ describe("a worker that is asked to stop", () => {
       assert.deepStrictEqual(yield* sql`SELECT id, effect FROM effect`, [{ id: "a", effect: "worked" }])
       assert.deepStrictEqual(yield* sql`SELECT crashes, tag FROM holdfast.waiting`, [{ crashes: 0, tag: "Worked" }])
       const leased =
-        yield* sql`SELECT 1 FROM holdfast.lease WHERE EXISTS (SELECT FROM holdfast.queue WHERE id = ANY (ids))`
+        yield* sql`SELECT 1 FROM holdfast.lease WHERE EXISTS (SELECT FROM holdfast.queue q WHERE q.id BETWEEN from_id AND last_id)`
       assert.deepStrictEqual(leased, [])
     }).pipe(Effect.provide(Arena))
   )

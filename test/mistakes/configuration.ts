@@ -55,6 +55,18 @@ export const configuration = (): void => {
   mistake(section, "a channel that carries nothing", dies(building(Channel.layerMemory(Small))))
   mistake(section, "a channel that parks what no worker was lost over", dies(building(Channel.layerMemory(Fragile))))
   mistake(section, "a channel that waits for less than no time", dies(building(Channel.layerMemory(Hasty))))
+  class Restless extends Channel.Tag<Restless>()("shop/Orders", { deadLetter: { resendAfter: 0 } }) {}
+  class Tidy extends Channel.Tag<Tidy>()("shop/Orders", { deadLetter: { archiveAfter: 0 } }) {}
+  class Forgetful extends Channel.Tag<Forgetful>()("shop/Orders", { deadLetter: { deleteAfter: 0 } }) {}
+  mistake(section, "a channel that sends again at once", dies(building(Channel.layerMemory(Restless))))
+  mistake(section, "a channel that puts letters away at once", dies(building(Channel.layerMemory(Tidy))))
+  mistake(section, "a channel that forgets letters at once", dies(building(Channel.layerMemory(Forgetful))))
+  mistake(
+    section,
+    "a handler that sends again at once",
+    handler(Handler.layer(ship.pipe(Handler.deadLetter({ resendAfter: 0 }))) as never)
+  )
+  mistake(section, "a retry of half a time", handler(Handler.layer(ship.pipe(Handler.retry({ times: 0.5 }))) as never))
   mistake(
     section,
     "a handler that parks what no worker was lost over",
@@ -99,6 +111,13 @@ export const configuration = (): void => {
     section,
     "an empty idempotency key",
     fails(place({ idempotencyKey: "" })).pipe(within(Handler.layer(placing)))
+  )
+  mistake(
+    section,
+    "one idempotency key for several commands",
+    fails(CommandBus.sendAll([new PlaceOrder({ id: "A1" })], { idempotencyKey: "1" } as {})).pipe(
+      within(Handler.layer(placing))
+    )
   )
   mistake(
     section,
@@ -156,6 +175,48 @@ export const configuration = (): void => {
   mistake(section, "gauges that count to nothing", gauging({ most: 0 }))
   mistake(section, "a page of the journal after what is no place in it", searching({ after: "42" }))
   mistake(section, "a search of the journal since no time", searching({ since: Number.NaN }))
+  const letters = (use: (letters: DeadLetter.DeadLetter["Type"]) => Effect.Effect<unknown, unknown>) =>
+    Effect.flatMap(DeadLetter.DeadLetter, (letters) => fails(use(letters)))
+  const ofNone = (use: Parameters<typeof letters>[0]) => Effect.provide(letters(use), Memory)
+  mistake(
+    section,
+    "dead letters of no time",
+    ofNone((letters) => letters.search({ since: Number.NaN }))
+  )
+  mistake(
+    section,
+    "a replay that tries less than none",
+    ofNone((letters) => letters.replayAll({}, { canary: -1 }))
+  )
+  mistake(
+    section,
+    "a replay of none at a time",
+    ofNone((letters) => letters.replayAll({}, { rate: { limit: 0, interval: "1 second" } }))
+  )
+  mistake(
+    section,
+    "a replay without rest",
+    ofNone((letters) => letters.replayAll({}, { rate: { limit: 1, interval: 0 } }))
+  )
+  mistake(
+    section,
+    "a discard of all dead letters",
+    ofNone((letters) => letters.discard({}))
+  )
+  mistake(
+    section,
+    "an edit of a letter that is gone",
+    ofNone((letters) => letters.edit("1", "{}"))
+  )
+  /** The one dead letter is edited so. */
+  const edited = (payload: string) =>
+    Effect.gen(function* () {
+      yield* shipped()
+      yield* Consumer.drain(Orders)
+      return yield* letters((letters) => letters.edit("1", payload))
+    }).pipe(within(Handler.layer(Handler.command(Ship, () => Effect.fail("no")).pipe(Handler.asynchronous(Orders)))))
+  mistake(section, "an edit that is no JSON", edited("{"))
+  mistake(section, "an edit that does not decode", edited("{}"))
   mistake(
     section,
     "a list of no waiting messages",

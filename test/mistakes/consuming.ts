@@ -147,18 +147,55 @@ export const consuming = (): void => {
   mistake(section, "the handler fails for the last time", handled("OrderPlaced was put", Effect.fail("no")))
 
   class Careless extends Channel.Tag<Careless>()("shop/Orders", { deadLetter: { onGivenUp: "Discard" } }) {}
-  mistake(
-    section,
-    "the same on a channel that discards",
-    logs("Discarded", Effect.zipRight(placed(), Consumer.drain(Careless))).pipe(
+  class Again extends Channel.Tag<Again>()("shop/Orders", { deadLetter: { onGivenUp: "Resend" } }) {}
+  class Patient extends Channel.Tag<Patient>()("shop/Orders", { deadLetter: { onGivenUp: "Release" } }) {}
+  class Strict extends Channel.Tag<Strict>()("shop/Orders", { deadLetter: { onGivenUp: "Stop" } }) {}
+  /** What the log says when a message is given up on that channel. */
+  const given = <I>(start: string, channel: Channel.TagClass<I, "shop/Orders", any>) =>
+    logs(start, Effect.zipRight(placed(), Consumer.drain(channel))).pipe(
       within(
         Handler.layer(
           Handler.event(OrderPlaced, { name: "Confirm", handle: () => Effect.fail("no") }).pipe(
-            Handler.asynchronous(Careless)
+            Handler.asynchronous(channel)
           )
-        ).pipe(Layer.provideMerge(Channel.layerMemory(Careless)))
+        ).pipe(Layer.provideMerge(Channel.layerMemory(channel))) as Layer.Layer<
+          I,
+          never,
+          HandlerRegistry.HandlerRegistry
+        >
       )
     )
+  mistake(section, "the same on a channel that discards", given("Discarded", Careless))
+  mistake(section, "the same on a channel that sends again", given("OrderPlaced was given up", Again))
+  mistake(section, "the same on a channel that keeps it in its place", given("OrderPlaced was given up", Patient))
+  mistake(section, "the same on a channel that stops", given("Channel", Strict))
+  mistake(
+    section,
+    "the same, and nobody listens to its error channel",
+    givenUp(Handler.layer(failing.pipe(Handler.deadLetter({ onGivenUp: "Resend" }))))
+  )
+
+  /** What the log says when the dead letters of the store cannot be worked with. */
+  const working = (start: string, change: Partial<MessageStore.Encoded>) => {
+    class Kept extends Channel.Tag<Kept>()("shop/Orders", { deadLetter: { deleteAfter: "1 day" } }) {}
+    return logs(
+      start,
+      Effect.scoped(
+        Effect.zipRight(Layer.build(DeadLetter.layerWorker).pipe(withStore(change)), TestClock.adjust("1 second"))
+      )
+    ).pipe(
+      within(
+        Handler.layer(Handler.command(Ship, () => Effect.void).pipe(Handler.asynchronous(Kept))).pipe(
+          Layer.provideMerge(Channel.layerMemory(Kept))
+        )
+      )
+    )
+  }
+  mistake(section, "replays of dead letters stand still", working("Dead letters", { replays: () => Effect.fail(away) }))
+  mistake(
+    section,
+    "old dead letters are not put away",
+    working("Old dead letters", { sweepDeadLetters: () => Effect.fail(away) })
   )
   mistake(
     section,

@@ -1,7 +1,17 @@
 /**
  * Wiring that the types cannot see.
  */
-import { Channel, type CommandBus, Handler, Interceptor, Message, MessageBus, QueryBus, Saga } from "@holdfast/core"
+import {
+  Channel,
+  type CommandBus,
+  DeadLetter,
+  Handler,
+  Interceptor,
+  Message,
+  MessageBus,
+  QueryBus,
+  Saga
+} from "@holdfast/core"
 import { Effect, Layer, Schema } from "effect"
 import { mistake } from "./page.ts"
 import {
@@ -35,7 +45,15 @@ const started = Saga.make("Fulfilment", { state }).pipe(
 const paid = { id: ({ id }: PaymentReceived) => id, handle: () => Effect.succeed({}) }
 const event = (name: string) => Handler.event(OrderPlaced, { name, handle: () => Effect.void })
 
+class Errors extends Channel.Tag<Errors>()("shop/Errors", { messages: [DeadLetter.MessageFailed] }) {}
+class Alarms extends Channel.Tag<Alarms>()("shop/Alarms", { messages: [DeadLetter.MessageFailed] }) {}
+const twoErrorChannels = MessageBus.layerErrorChannel(Alarms).pipe(
+  Layer.provide(MessageBus.layerErrorChannel(Errors)),
+  Layer.provide(Layer.merge(Channel.layerMemory(Errors), Channel.layerMemory(Alarms)))
+)
+
 export const wiring = (): void => {
+  mistake(section, "two error channels of an application", starting(twoErrorChannels))
   mistake(section, "two handlers of one command", starting(Handler.layer(placing, renamed(placing))))
   mistake(section, "two handlers of one query", starting(Handler.layer(getTotal, renamed(getTotal))))
   mistake(

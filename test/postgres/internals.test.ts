@@ -145,6 +145,37 @@ layer(messaging(), { excludeTestServices: true })("PgMessaging", (it) => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("the janitor removes as many keys as there are, whatever old snapshot is open, and no others", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      yield* sql.unsafe(`
+        insert into holdfast.deduplication (key, expires_at)
+        select 'many ' || n, holdfast.now() + case when n <= 9000 then -n else n end * interval '1 second'
+        from generate_series(1, 9500) n`)
+      const snapshot = yield* sql.reserve
+      yield* snapshot.executeUnprepared("begin isolation level repeatable read; select 1", [], undefined)
+      const database = yield* Database.make({
+        client: (yield* PgClient.PgClient).config,
+        schema: "holdfast",
+        maxConnections: 1,
+        timeoutMillis: 5000
+      })
+      const statements: Array<ReadonlyArray<unknown>> = []
+      const run: typeof database.run = (statement, values) =>
+        Effect.suspend(() => {
+          statements.push(values)
+          return database.run(statement, values)
+        })
+      yield* sweep({ ...database, run })
+      const [left] = yield* sql`select count(*)::int as n from holdfast.deduplication where key like 'many %'`
+      assert.deepStrictEqual(left, { n: 500 })
+      // five of 2,000 at most, each from where the last one ended, and one for the answers
+      assert.strictEqual(statements.length, 6)
+      assert.strictEqual(new Set(statements.slice(0, 5).map(([from]) => from)).size, 5)
+      yield* snapshot.executeUnprepared("rollback", [], undefined)
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("the client keeps all its forms, and says how many handlers it can serve", () =>
     Effect.gen(function* () {
       const sql = yield* PgClient.PgClient

@@ -635,6 +635,18 @@ ok(
 )
 ok(equal<Send<"ShipOrder">>()(CommandBus.send(new ShipOrder({ orderId }), { at: DateTime.unsafeMake(0) })))
 
+// All are sent, or none: what any of them may fail with, and the answers of all.
+ok(
+  equal<Send<"PlaceOrder", Array<void>, OutOfStock>>()(
+    CommandBus.sendAll([new PlaceOrder({ orderId, total: 1 }), new PlaceOrder({ orderId, total: 2 })], { priority: 1 })
+  )
+)
+ok(
+  equal<Send<"Pay" | "ShipOrder", Array<number | void>>>()(
+    CommandBus.sendAll(new Set([new Pay({ orderId }), new ShipOrder({ orderId })]), { delay: "10 minutes" })
+  )
+)
+
 type Ask<Tag extends string, A, E = never> = Effect.Effect<
   A,
   E | MessagingError.MessagingError,
@@ -652,6 +664,8 @@ type Publish = Effect.Effect<void, MessagingError.MessagingError, EventBus.Event
 
 ok(equal<Publish>()(EventBus.publish(new OrderPlaced({ orderId, total: 1 }))))
 ok(equal<Publish>()(EventBus.publish(new Tick(), { headers: { tenant: "acme" }, delay: "10 minutes", priority: 1 })))
+
+ok(equal<Publish>()(EventBus.publishAll([new OrderPlaced({ orderId, total: 1 }), new Tick()], { delay: "1 minute" })))
 
 // The services themselves answer alike, without `Handles`.
 ok(

@@ -334,6 +334,15 @@ CommandBus.send(new ShipOrder({ orderId }), { at: "10 minutes" })
 // @refused Type 'string' is not assignable to type 'number'
 CommandBus.send(new ShipOrder({ orderId }), { priority: "high" })
 
+// @refused "a key is of one command: use CommandBus.send"
+CommandBus.sendAll([new ShipOrder({ orderId })], { idempotencyKey: "1" })
+
+// @refused Type '"Event"' is not assignable to type '"Command"'
+CommandBus.sendAll([new OrderPlaced({ orderId, total: 1 })])
+
+// @refused Type '"Command"' is not assignable to type '"Event"'
+EventBus.publishAll([new ShipOrder({ orderId })])
+
 // @refused 'idempotencyKey' does not exist in type 'PublishOptions'
 EventBus.publish(new Tick(), { idempotencyKey: "1" })
 

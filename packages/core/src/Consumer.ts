@@ -38,7 +38,10 @@ import { MessagingError } from "./MessagingError.ts"
  * @category models
  */
 export interface Options {
-  /** How many messages this consumer handles at once, and so holds in memory. 4 unless given. */
+  /**
+   * How many messages this consumer handles at once. 4 unless given. While handlers are quick it also claims ahead what
+   * they will have worked off in a moment.
+   */
   readonly concurrency?: number | undefined
   /**
    * For how long a claim holds without renewal. A consumer renews three times in that while; one that is killed or

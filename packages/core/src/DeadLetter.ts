@@ -265,9 +265,8 @@ export const layerWorker: Layer.Layer<never, never, MessageStore | HandlerRegist
  * @since 0.1.0
  * @category running
  */
-export const runReplays: Effect.Effect<number, MessagingError, MessageStore> = Effect.flatMap(
-  MessageStore,
-  replaying.workOff
+export const runReplays: Effect.Effect<number, MessagingError, MessageStore> = Effect.flatMap(MessageStore, (store) =>
+  Effect.map(replaying.workOff(store), ({ replayed }) => replayed)
 )
 
 /**

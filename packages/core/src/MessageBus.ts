@@ -48,7 +48,7 @@ export const layer: Layer.Layer<
 /**
  * Makes the channel the error channel of the application: it is told of what is given up by handlers that have none,
  * neither of their own nor of their channel. What fails on the error channel itself is told to nobody. An application
- * has one.
+ * has one, in each process that consumes.
  *
  * @example
  * ```ts
@@ -71,7 +71,7 @@ export const layer: Layer.Layer<
 export const layerErrorChannel = <I, Name extends string, C extends Message.AnyClass>(
   channel: TagClass<I, Name, C> & HearsFailures<never, TagClass<I, Name, C>>
 ): Layer.Layer<never, never, HandlerRegistry.HandlerRegistry | I> =>
-  Layer.scopedDiscard(
+  Layer.effectDiscard(
     Effect.gen(function* () {
       yield* channel as TagClass<I, Name, C>
       const { defaults } = yield* HandlerRegistry.HandlerRegistry

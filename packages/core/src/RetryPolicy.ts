@@ -43,7 +43,7 @@ export const next = <Out, In>(
         const [after, , decision] = yield* schedule.step(at, error, state)
         if (decision._tag === "Done") return Option.none()
         state = after
-        delay = Option.some(Math.max(0, Intervals.start(decision.intervals) - at))
+        delay = Option.some(Math.max(0, Math.ceil(Intervals.start(decision.intervals) - at)))
       }
     }
     return Option.filter(delay, Number.isFinite)

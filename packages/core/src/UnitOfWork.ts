@@ -449,11 +449,23 @@ const outage = <E>(store: MessageStore.Encoded, cause: Cause.Cause<E>): Cause.Ca
     ? Cause.fail(
         new MessagingError({
           reason: "Unavailable",
-          detail: "the database failed the handler, and what it had done is undone",
+          detail: `the database failed the handler, and what it had done is undone: ${innermost(Cause.squash(cause))}`,
           cause: Cause.squash(cause)
         })
       )
     : cause
+
+/** What the driver said: errors of SQL say only what was tried. */
+const innermost = (error: unknown): string => {
+  let message = String(error)
+  let current: unknown = error
+  for (let depth = 0; depth < 8 && typeof current === "object" && current !== null; depth++) {
+    const own = (current as { readonly message?: unknown }).message
+    if (typeof own === "string" && own !== "") message = own
+    current = (current as { readonly cause?: unknown }).cause
+  }
+  return message
+}
 
 /** Runs the effect in the scope: it finds the scope, and the scope's SQL if it uses the store's own database. */
 const enter = <A, E, R>(frame: Frame, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

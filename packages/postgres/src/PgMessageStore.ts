@@ -15,12 +15,12 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as EffectScope from "effect/Scope"
 import * as Claim from "./internal/claim.ts"
-import { wrap } from "./internal/client.ts"
 import * as Clock from "./internal/clock.ts"
+import { coalesce } from "./internal/coalesce.ts"
 import { makeCommitter } from "./internal/committer.ts"
 import * as Consumers from "./internal/consumers.ts"
 import * as Database from "./internal/database.ts"
-import { isInfrastructure, toMessagingError } from "./internal/errors.ts"
+import { classify, isInfrastructure, toMessagingError } from "./internal/errors.ts"
 import { commitUnits } from "./internal/group.ts"
 import { Held } from "./internal/held.ts"
 import { janitor } from "./internal/janitor.ts"
@@ -63,6 +63,11 @@ export interface Options {
   readonly queryTimeout?: Duration.DurationInput | undefined
   /** For how long the journal is kept: 14 days when left out, for ever when infinite. */
   readonly journalRetention?: Duration.DurationInput | undefined
+  /**
+   * How long a unit of work waits for a connection of `PgClient`'s pool, and SQL in `UnitOfWork.outside` for a second one:
+   * 10 seconds when left out, 24 days at most. Then it fails with `Unavailable`.
+   */
+  readonly acquireTimeout?: Duration.DurationInput | undefined
 }
 
 /**
@@ -114,7 +119,8 @@ export const make = (
   Effect.gen(function* () {
     const schema = options.schema ?? Migrate.defaultSchema
     yield* checkPool(options.maxConnections)
-    yield* checkTimeout(options.queryTimeout)
+    yield* checkTimeout("queryTimeout", options.queryTimeout)
+    yield* checkTimeout("acquireTimeout", options.acquireTimeout)
     yield* checkRetention(options.journalRetention)
     yield* Migrate.checkServer(client)
     yield* Migrate.check(client, schema)
@@ -126,7 +132,11 @@ export const make = (
     })
     const signals = yield* makeSignals(database, options.notifications ?? true)
     const transactions = yield* Effect.mapError(
-      Transaction.make(database, client, wrap(client), options.notifications ?? true),
+      Transaction.make(
+        database,
+        { raw: client, waitMillis: Duration.toMillis(options.acquireTimeout ?? defaultWait) },
+        options.notifications ?? true
+      ),
       Migrate.toPgMessagingError
     )
     yield* janitor(database, Duration.toMillis(options.journalRetention ?? Duration.days(14)))
@@ -152,6 +162,7 @@ export const make = (
       ...consuming(database, held, signals),
       ...consumers(database, signals),
       ...keys(database, signals.hub),
+      ...(yield* asking(database)),
       ...views(database, signals),
       ...letters(database, signals)
     }
@@ -178,16 +189,21 @@ const checkPool = (maxConnections: number | undefined): Effect.Effect<void, PgMe
         })
       )
 
+const defaultWait = Duration.seconds(10)
+
 /** A timer that is told to wait for longer does not wait at all. */
 const longestTimer = Duration.days(24)
 
-const checkTimeout = (timeout: Duration.DurationInput | undefined): Effect.Effect<void, PgMessagingError> => {
+const checkTimeout = (
+  name: string,
+  timeout: Duration.DurationInput | undefined
+): Effect.Effect<void, PgMessagingError> => {
   if (timeout === undefined || Duration.between(timeout, { minimum: "1 millis", maximum: longestTimer }))
     return Effect.void
   const shown = typeof timeout === "number" ? `${timeout} ms` : Duration.format(timeout)
   return new PgMessagingError({
     reason: "TimeoutInvalid",
-    detail: `queryTimeout is ${shown}. Give a duration between 1 ms and 24 days.`
+    detail: `${name} is ${shown}. Give a duration between 1 ms and 24 days.`
   })
 }
 
@@ -266,8 +282,7 @@ const consumers = (
 const keys = (
   database: Database.Database,
   hub: Wake.Hub
-): Pick<Encoded, "remembered" | "claimKey" | "renewKey" | "completeKey" | "releaseKey"> => ({
-  remembered: (keys) => mapped(Keys.remembered(database, keys)),
+): Pick<Encoded, "claimKey" | "renewKey" | "completeKey" | "releaseKey"> => ({
   claimKey: (key, leaseMillis) => mapped(Keys.claimKey(database, hub, key, leaseMillis)),
   renewKey: (key, token, leaseMillis) => mapped(Keys.renewKey(database, key, token, leaseMillis)),
   completeKey: (key, token, result, windowMillis) =>
@@ -275,20 +290,33 @@ const keys = (
   releaseKey: (key, token) => mapped(Keys.releaseKey(database, hub, key, token))
 })
 
+/** What handlers that run at once ask for goes in one statement. */
+const asking = (database: Database.Database): Effect.Effect<Pick<Encoded, "loadSaga" | "remembered">> =>
+  Effect.gen(function* () {
+    const isRefused = (error: SqlError) => classify(error) === "Refused"
+    const load = yield* coalesce(
+      (asked: ReadonlyArray<{ readonly saga: string; readonly id: string }>) => Views.loadSagas(database, asked),
+      isRefused
+    )
+    const recall = yield* coalesce(
+      (asked: ReadonlyArray<ReadonlyArray<string>>) =>
+        Effect.map(Keys.remembered(database, asked.flat()), (known) =>
+          asked.map((keys): ReadonlySet<string> => new Set(keys.filter((key) => known.has(key))))
+        ),
+      isRefused
+    )
+    return {
+      loadSaga: (saga, id) => mapped(load({ saga, id })),
+      remembered: (keys) => mapped(recall(keys))
+    }
+  })
+
 const views = (
   database: Database.Database,
   { put }: Signals
 ): Pick<
   Encoded,
-  | "loadSaga"
-  | "scheduled"
-  | "reschedule"
-  | "cancelScheduled"
-  | "subscribe"
-  | "unsubscribe"
-  | "subscriptions"
-  | "journal"
-  | "stats"
+  "scheduled" | "reschedule" | "cancelScheduled" | "subscribe" | "unsubscribe" | "subscriptions" | "journal" | "stats"
 > => {
   const moved = (channel: Effect.Effect<Option.Option<string>, SqlError>) =>
     Effect.flatMap(mapped(channel), (channel) =>
@@ -300,7 +328,6 @@ const views = (
     subscriptions: mapped(Views.subscriptions(database)),
     stats: (channels, most) => mapped(stats(database, channels, most)),
     journal: (query) => mapped(Journal.read(database, query)),
-    loadSaga: (saga, id) => mapped(Views.loadSaga(database, saga, id)),
     scheduled: (filter) => mapped(Views.scheduled(database, filter)),
     reschedule: (key, due) => moved(Views.reschedule(database, key, due)),
     cancelScheduled: (key) => moved(Views.cancelScheduled(database, key))

@@ -33,8 +33,16 @@ const batches = (count: number, size: number) =>
     Array.from({ length: Math.min(size, count - i * size) }, (_, k) => payload(i * size + k))
   )
 
-const sendFrom = (callers: number, queue: Queue, calls: ReadonlyArray<ReadonlyArray<Payload>>) =>
-  Effect.forEach(calls, (call) => (call.length === 1 ? queue.send(call[0]!) : queue.sendAll(call)), {
-    concurrency: callers,
-    discard: true
+/** Each caller takes the next call when its last is committed. */
+export const sendFrom = (callers: number, queue: Queue, calls: ReadonlyArray<ReadonlyArray<Payload>>) => {
+  const next = calls.values()
+  const caller: Effect.Effect<void> = Effect.suspend(() => {
+    const { done, value: call } = next.next()
+    if (done) return Effect.void
+    return Effect.zipRight(call.length === 1 ? queue.send(call[0]!) : queue.sendAll(call), caller)
   })
+  return Effect.all(
+    Array.from({ length: callers }, () => caller),
+    { concurrency: "unbounded", discard: true }
+  )
+}

@@ -10,7 +10,9 @@ import { EmbeddedPostgres } from "@holdfast/embedded"
 import { Console, Deferred, Effect, Logger, LogLevel } from "effect"
 import { fresh, pool } from "../database.ts"
 import { inCalls } from "../jobs/handling.ts"
-import { type Kind, type Payload, payload, type Queue } from "../queue.ts"
+import { sendFrom } from "../jobs/sending.ts"
+import { type Kind, type Library, type Payload, payload, type Queue } from "../queue.ts"
+import { bare } from "../queues/bare.ts"
 import { holdfast } from "../queues/holdfast.ts"
 
 const { values: args } = parseArgs({ options: { only: { type: "string" }, count: { type: "string" } } })
@@ -20,6 +22,8 @@ const count = Number(args.count ?? 20_000)
 
 interface Case {
   readonly name: string
+  /** Holdfast when left out; bare `pg` tells how busy the machine is. */
+  readonly library?: Library
   readonly kind: Kind
   /** What part of `count` it does. */
   readonly share: number
@@ -28,35 +32,41 @@ interface Case {
 }
 
 const from = (callers: number) => (queue: Queue, count: number) =>
-  Effect.forEach(
-    Array.from({ length: count }, (_, n) => n),
-    (n) => queue.send(payload(n)),
-    { concurrency: callers, discard: true }
+  sendFrom(
+    callers,
+    queue,
+    Array.from({ length: count }, (_, n) => [payload(n)])
   )
 
 const fill = (queue: Queue, count: number) =>
   inCalls(count, (from, to) => queue.sendAll(Array.from({ length: to - from }, (_, k) => payload(from + k))))
 
-const handle = (kind: Kind) => (_: Queue, count: number, url: string) =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const all = yield* Deferred.make<void>()
-      let left = count
-      const handled = (_: Payload) => {
-        if (--left === 0) Deferred.unsafeDone(all, Effect.void)
-      }
-      const start = yield* holdfast.consume({ url, kind, processes: 1 }, handled)
-      yield* start
-      yield* Deferred.await(all)
-    })
-  )
+const handle =
+  (kind: Kind, library: Library = holdfast) =>
+  (_: Queue, count: number, url: string) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const all = yield* Deferred.make<void>()
+        let left = count
+        const handled = (_: Payload) => {
+          if (--left === 0) Deferred.unsafeDone(all, Effect.void)
+        }
+        const start = yield* library.consume({ url, kind, processes: 1 }, handled)
+        yield* start
+        yield* Deferred.await(all)
+      })
+    )
 
 const cases: ReadonlyArray<Case> = [
+  { name: "pg-send-1", library: bare, kind: "noop", share: 0.2, run: from(1) },
   { name: "send-1", kind: "noop", share: 0.2, run: from(1) },
   { name: "send-10", kind: "noop", share: 0.5, run: from(10) },
   { name: "send-100", kind: "noop", share: 1, run: from(100) },
   { name: "send-1000-in-a-call", kind: "noop", share: 2, run: fill },
+  { name: "noop", kind: "noop", share: 2.5, fill, run: handle("noop") },
+  { name: "pg-write", library: bare, kind: "write", share: 0.25, fill, run: handle("write", bare) },
   { name: "write", kind: "write", share: 0.25, fill, run: handle("write") },
+  { name: "pg-saga", library: bare, kind: "saga", share: 0.25, fill, run: handle("saga", bare) },
   { name: "saga", kind: "saga", share: 0.25, fill, run: handle("saga") }
 ]
 
@@ -81,11 +91,11 @@ const millisOf = (pid: number): number => {
   return (Number(fields[11]) + Number(fields[12])) * 10
 }
 
-const measure = (server: EmbeddedPostgres.Server, { fill, kind, name, run, share }: Case) =>
+const measure = (server: EmbeddedPostgres.Server, { fill, kind, library = holdfast, name, run, share }: Case) =>
   Effect.scoped(
     Effect.gen(function* () {
       const url = yield* fresh(server)
-      const queue = yield* holdfast.open(url, kind)
+      const queue = yield* library.open(url, kind)
       const total = Math.round(count * share)
       if (fill === undefined) yield* run(queue, Math.min(2_000, total), url)
       else yield* fill(queue, total)

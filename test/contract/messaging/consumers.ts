@@ -3,11 +3,12 @@
  */
 import { assert, it } from "@effect/vitest"
 import { Consumer, Handler, type MessageStore, MessagingError } from "@holdfast/core"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Schedule } from "effect"
 import type { Backend } from "./backend.ts"
 import { consume, Fragile, gated, ids, plain, withStore } from "./consuming.ts"
 import {
   advance,
+  alone,
   drain,
   eventually,
   expectRows,
@@ -17,10 +18,12 @@ import {
   minute,
   Orders,
   onlyLetter,
+  Placed,
   pass,
   passUntil,
   rejected,
   Ship,
+  type System,
   second,
   settle,
   ship,
@@ -28,6 +31,7 @@ import {
   within,
   write
 } from "./fixtures.ts"
+import { process } from "./versions.ts"
 
 export const consumers = <R>(backend: Backend<R>): void => {
   it.scoped("handle everything once, never more at once than they may", () => {
@@ -272,4 +276,76 @@ export const unknownEndpoints = <R>(backend: Backend<R>): void => {
       assert.strictEqual((yield* onlyLetter).reason, "UnknownEndpoint")
     }).pipe(within(backend, Handler.layer(known).pipe(Layer.provideMerge(backend.channel(Fragile)))))
   )
+
+  const fragile = <R2>(handler: Layer.Layer<never, never, R2>) =>
+    handler.pipe(Layer.provideMerge(backend.channel(Fragile))) as Layer.Layer<Fragile, unknown, System>
+  const strangerTo = process(backend, fragile(Handler.layer(known)))
+  const waiting = (count: number) => expectWaiting(count, Fragile)
+
+  it.scoped("count their time from when anybody first met them: over processes, and restarts", () =>
+    Effect.gen(function* () {
+      yield* using((store) => store.commit([[stranger]]))
+      // each is a new process, which knows nothing of those before it
+      for (const seconds of [10, 20, 20]) {
+        const another = yield* strangerTo
+        assert.strictEqual(yield* another(Consumer.drain(Fragile)), 1)
+        yield* waiting(1)
+        yield* pass(seconds * second)
+      }
+      yield* pass(15 * second)
+      const last = yield* strangerTo
+      yield* last(Consumer.drain(Fragile))
+      yield* waiting(0)
+      assert.strictEqual((yield* onlyLetter).reason, "UnknownEndpoint")
+    }).pipe(alone(backend))
+  )
+
+  it.scoped("start their time anew when somebody who knows them has failed with them", () => {
+    const gone = Handler.event(Placed, { name: "Gone", handle: () => Effect.fail("no") }).pipe(
+      Handler.asynchronous(Fragile),
+      Handler.retry(Schedule.spaced("1 hour"))
+    )
+    return Effect.gen(function* () {
+      const knows = yield* process(backend, fragile(Handler.layer(gone)))
+      const another = yield* strangerTo
+      yield* using((store) =>
+        store.commit([[{ ...stranger, envelope: { ...stranger.envelope, tag: "Placed", payload: placedPayload } }]])
+      )
+      yield* another(Consumer.drain(Fragile))
+      yield* pass(10 * second)
+      yield* knows(Consumer.drain(Fragile))
+      yield* pass(61 * minute)
+      // met again long after its time: but it is another try that waits now
+      yield* another(Consumer.drain(Fragile))
+      yield* waiting(1)
+      assert.deepStrictEqual(yield* letters, [])
+      yield* pass(2 * minute)
+      yield* another(Consumer.drain(Fragile))
+      assert.strictEqual((yield* onlyLetter).reason, "UnknownEndpoint")
+    }).pipe(alone(backend))
+  })
+
+  it.scoped("do not keep a consumer busy: each time it gives one back for longer, up to a minute", () =>
+    Effect.gen(function* () {
+      const delays: Array<number> = []
+      yield* using((store) => store.commit([[{ ...stranger, channel: "test/Orders" }]]))
+      yield* withStore(
+        (store) => ({
+          release: (leases, afterMillis) =>
+            Effect.suspend(() => {
+              delays.push(afterMillis)
+              return store.release(leases, afterMillis)
+            })
+        }),
+        consume()
+      )
+      yield* passUntil(
+        "it was given back six times",
+        Effect.sync(() => delays.length === 6)
+      )
+      assert.deepStrictEqual(delays, [5_000, 10_000, 20_000, 40_000, 60_000, 60_000])
+    }).pipe(within(backend, Handler.layer(plain)))
+  )
 }
+
+const placedPayload = JSON.stringify({ _tag: "Placed", id: "1" })

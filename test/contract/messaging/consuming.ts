@@ -3,10 +3,10 @@
  */
 import { Channel, Consumer, Envelope, Handler, MessageStore } from "@holdfast/core"
 import { Deferred, Effect, Exit, FiberId, Layer, Scope } from "effect"
-import { Orders, pass, Ship, second, using, write } from "./fixtures.ts"
+import { Orders, Placed, pass, Ship, second, using, write } from "./fixtures.ts"
 
 export class Fragile extends Channel.Tag<Fragile>()("test/Fragile", {
-  messages: [Ship],
+  messages: [Ship, Placed],
   deadLetter: { afterCrashes: 1, unknownEndpointAfter: "1 minute" }
 }) {}
 

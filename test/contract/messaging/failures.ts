@@ -5,6 +5,7 @@ import { assert, it } from "@effect/vitest"
 import { Channel, CommandBus, Consumer, DeadLetter, Handler, Message, MessageBus, MessagingError } from "@holdfast/core"
 import { Data, Effect, Layer, Schedule, Schema } from "effect"
 import type { Backend } from "./backend.ts"
+import { Broker, makeBroker } from "./direct.ts"
 import {
   advance,
   drain,
@@ -408,6 +409,54 @@ export const endings = <R>(backend: Backend<R>): void => {
       assert.strictEqual((yield* onlyLetter).reason, "Crashed")
       assert.lengthOf(yield* Consumer.pauses, 1)
     }).pipe(within(backend, having(Handler.layer(handler.pipe(Handler.asynchronous(Strict))))))
+  })
+
+  const ofBroker = (onGivenUp: Channel.OnGivenUp) => {
+    const broker = makeBroker()
+    const { handler, seen, state } = breaking()
+    const shipping = handler.pipe(
+      Handler.asynchronous(Broker),
+      Handler.deadLetter({ onGivenUp, resendAfter: "10 minutes" })
+    )
+    return {
+      broker,
+      seen,
+      state,
+      provided: within(backend, having(Handler.layer(shipping).pipe(Layer.provideMerge(broker.layer))))
+    }
+  }
+
+  for (const policy of ["Resend", "Release"] as const) {
+    it.effect(`try a broker's message again after a while: ${policy}`, () => {
+      const { broker, provided, seen, state } = ofBroker(policy)
+      return Effect.gen(function* () {
+        yield* ship("a")
+        yield* drain
+        assert.strictEqual(broker.state.acknowledged.length, policy === "Resend" ? 1 : 0)
+        assert.lengthOf(seen, 1)
+        state.broken = false
+        yield* advance("9 minutes")
+        yield* expectRows()
+        yield* advance("2 minutes")
+        yield* expectRows("a")
+        assert.deepStrictEqual(yield* letters, [])
+      }).pipe(provided)
+    })
+  }
+
+  it.effect("stop a broker's channel, and give the message back to it", () => {
+    const { broker, provided, state } = ofBroker("Stop")
+    return Effect.gen(function* () {
+      yield* ship("a")
+      yield* drain
+      const [pause] = yield* Consumer.pauses
+      assert.strictEqual(pause!.channel, Broker.channelName)
+      assert.deepStrictEqual([broker.state.acknowledged.length, broker.state.waiting.length], [0, 1])
+      state.broken = false
+      yield* Consumer.resume(Broker)
+      yield* drain
+      yield* expectRows("a")
+    }).pipe(provided)
   })
 }
 

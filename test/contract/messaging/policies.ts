@@ -152,9 +152,9 @@ export const policies = <R>(backend: Backend<R>): void => {
       )
       return Effect.gen(function* () {
         yield* placed()
-        // each copy is lost once: one crash is the channel's limit, and not that of the hardy one
-        yield* using((store) =>
-          store.claim({ channel: Strict.channelName, limit: 10, leaseMillis: 1_000, owner: "lost" })
+        // each copy is lost once, by a consumer that had it alone: one crash is the channel's limit, and not that of the hardy one
+        yield* Effect.forEach(["a", "b", "c", "d", "e"], (owner) =>
+          using((store) => store.claim({ channel: Strict.channelName, limit: 1, leaseMillis: 1_000, owner }))
         )
         yield* advance("2 seconds")
         assert.deepStrictEqual(runs, { Hardy: 2 })

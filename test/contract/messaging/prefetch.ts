@@ -2,8 +2,8 @@
  * Consumers whose handlers are quick: they claim ahead of time, and commit together what ended together.
  */
 import { assert, it } from "@effect/vitest"
-import { Consumer, Envelope, Handler, type MessageStore, Saga, UnitOfWork } from "@holdfast/core"
-import { Deferred, Effect, FiberId, Logger, Schema } from "effect"
+import { Consumer, Envelope, Handler, type MessageStore, MessagingError, Saga, UnitOfWork } from "@holdfast/core"
+import { Deferred, Effect, FiberId, Logger, Option, Schema } from "effect"
 import type { Backend } from "./backend.ts"
 import { consume, ids, plain, withStore } from "./consuming.ts"
 import {
@@ -227,6 +227,29 @@ export const together = <R>(backend: Backend<R>): void => {
       yield* expectRows(...ids(60).filter((id) => id !== "7" && id !== "9"))
       assert.strictEqual((yield* letters).length, 2)
       assert.strictEqual(conflicts, 2, "it ran again, and burnt no attempt")
+    }).pipe(within(backend, Handler.layer(handler)))
+  })
+
+  it.scoped("burn no attempt when the database is away just then: they come back", () => {
+    let away = 2
+    const { handler, state } = quickBut(() => false)
+    const error = new MessagingError.MessagingError({ reason: "Unavailable", detail: "away" })
+    return Effect.gen(function* () {
+      yield* shipAll(40)
+      yield* withStore(
+        (store) => ({
+          commit: (units) =>
+            Effect.suspend(() =>
+              away-- > 0 ? Effect.succeed(units.map(() => Option.some(error))) : store.commit(units)
+            )
+        }),
+        consume({ concurrency: 10 })
+      )
+      yield* passUntil("all are handled", isEmpty())
+      assert.strictEqual(state.attempts.size, 40)
+      assert.isAbove(state.started, 40)
+      for (const [id, attempts] of state.attempts) assert.strictEqual(Math.max(...attempts), 1, id)
+      assert.deepStrictEqual(yield* letters, [])
     }).pipe(within(backend, Handler.layer(handler)))
   })
 

@@ -3,7 +3,7 @@
  */
 import { SqlClient } from "@effect/sql"
 import { assert, it } from "@effect/vitest"
-import { Handler, QueryBus, UnitOfWork } from "@holdfast/core"
+import { Handler, MessagingTest, QueryBus, UnitOfWork } from "@holdfast/core"
 import { Deferred, Effect, Exit, Fiber, Layer, Schedule } from "effect"
 import type { PostgresBackend } from "./backend.ts"
 import { Broker, makeBroker } from "./direct.ts"
@@ -11,9 +11,11 @@ import {
   CountRows,
   conflicting,
   defect,
+  drain,
   expectRefused,
   expectRows,
   expectShipped,
+  Orders,
   Place,
   place,
   Reserve,
@@ -328,6 +330,56 @@ export const sqlUnits = (backend: PostgresBackend): void => {
       )
     })
   )
+
+  it.effect("refuse it too when the handler came from a channel and had no SQL of its own", () =>
+    Effect.gen(function* () {
+      const go = yield* Deferred.make<void>()
+      const daemons: Array<Fiber.Fiber<Exit.Exit<unknown, unknown>>> = []
+      const late = Effect.zipRight(Deferred.await(go), Effect.exit(insert("late")))
+      const nested = Effect.zipRight(
+        Deferred.await(go),
+        Effect.exit(sql((sql) => sql.withTransaction(insert("late too"))))
+      )
+      const handler = Handler.command(Ship, () =>
+        Effect.gen(function* () {
+          daemons.push(yield* Effect.forkDaemon(late), yield* Effect.forkDaemon(nested))
+        })
+      ).pipe(Handler.asynchronous(Orders))
+      yield* Effect.gen(function* () {
+        yield* ship()
+        yield* drain
+        yield* Deferred.succeed(go, undefined)
+        for (const daemon of daemons) {
+          const exit = yield* Fiber.join(daemon)
+          assert.match(Exit.isFailure(exit) ? causes(exit.cause) : "nothing", /outlived its handler|has ended/)
+        }
+        yield* expectRows()
+      }).pipe(within(backend, Handler.layer(handler)))
+    })
+  )
+
+  it.effect("join it late: what a handler from a channel wrote and sent first, in whatever scope, is one unit", () => {
+    let tries = 0
+    const handler = Handler.command(Ship, ({ id }) =>
+      id === "sent"
+        ? Effect.void
+        : Effect.gen(function* () {
+            yield* ship("sent")
+            yield* Effect.ignore(UnitOfWork.scope(Effect.zipRight(insert("undone"), Effect.fail("no"))))
+            yield* UnitOfWork.scope(insert("nested"))
+            yield* Effect.all([insert("a"), sql((sql) => sql.withTransaction(insert("b")))], { concurrency: 2 })
+            if (tries++ === 0) return yield* Effect.fail("again")
+          })
+    ).pipe(Handler.asynchronous(Orders), Handler.retry(Schedule.recurs(1)))
+    return Effect.gen(function* () {
+      yield* ship("first")
+      yield* drain
+      assert.strictEqual(tries, 2)
+      yield* expectRows("a", "b", "nested")
+      const sent = yield* MessagingTest.handled(Ship)
+      assert.deepStrictEqual(sent.map(({ id }) => id).toSorted(), ["first", "sent"])
+    }).pipe(within(backend, Handler.layer(handler)))
+  })
 
   it.effect("show a query what they have not committed yet", () =>
     Effect.gen(function* () {

@@ -15,6 +15,7 @@ import { brokersErrors, errorChannels } from "./errorChannels.ts"
 import { durableRetries, events } from "./events.ts"
 import { byTag, defaultErrorChannel, endings, outages } from "./failures.ts"
 import { idempotency } from "./idempotency.ts"
+import { inOneCall } from "./inOneCall.ts"
 import { interceptions } from "./interceptions.ts"
 import { interceptors } from "./interceptors.ts"
 import { journal } from "./journal.ts"
@@ -90,6 +91,7 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("shutdown", () => shutdown(backend))
   describe("unknown endpoints", () => unknownEndpoints(backend))
   describe("sending:", () => options(backend))
+  describe("many in one call:", () => inOneCall(backend))
   describe("corners:", () => corners(backend))
   describe("headers", () => headers(backend))
   describe("spans", () => spans(backend))

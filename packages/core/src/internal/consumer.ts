@@ -12,10 +12,10 @@ import type { Channel, Policy } from "../Channel.ts"
 import type { HandlerRegistry } from "../HandlerRegistry.ts"
 import type { Delivery, Encoded } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
-import { type Consuming, giveBack, type Outcome } from "./deliver.ts"
+import type { Consuming, Outcome } from "./deliver.ts"
 import * as Handling from "./handling.ts"
 import { recordingFor } from "./journal.ts"
-import * as Metrics from "./metrics.ts"
+import { giveBack } from "./outcome.ts"
 import { type Batch, type Hand, Slots } from "./slots.ts"
 import * as Source from "./source.ts"
 import * as Telemetry from "./telemetry.ts"
@@ -143,10 +143,7 @@ export const putBack = (
         0
       ),
       () => {
-        for (const hand of hands) {
-          Metrics.settled(Metrics.labelsOf(parts.source.channel, hand.delivery.envelope), "Released")
-          parts.settled(hand, "Released")
-        }
+        for (const hand of hands) parts.settled(hand, "Released")
       }
     )
   }).pipe(Effect.uninterruptible)

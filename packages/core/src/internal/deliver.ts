@@ -1,28 +1,22 @@
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Schedule from "effect/Schedule"
 import type { Policy } from "../Channel.ts"
 import type { Envelope } from "../Envelope.ts"
 import type { Entry, HandlerRegistry } from "../HandlerRegistry.ts"
 import type * as Message from "../Message.ts"
 import type { Delivery, Due, Encoded, JournalEntry } from "../MessageStore.ts"
-import { FailureClassifier, isMessagingError, type MessagingError, some } from "../MessagingError.ts"
+import type { MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
-import { outageBackoff } from "./backoff.ts"
 import { versionOf } from "./decode.ts"
 import { AlreadyHandled, orderingKeyOf, retryInPlace, withOrderingKey } from "./dispatch.ts"
-import { render, verdict } from "./failure.ts"
-import { withFailure } from "./failures.ts"
-import { giveUp, isIncurable, policyOf, recordFailure } from "./giveUp.ts"
+import { verdict } from "./failure.ts"
+import { giveUp, policyOf, recordFailure } from "./giveUp.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
 import * as Journal from "./journal.ts"
-import { annotations } from "./logging.ts"
-import * as Metrics from "./metrics.ts"
-import { nextAttempt } from "./retrying.ts"
+import { atLast, patiently, settle } from "./outcome.ts"
 import { commitOne, onceOnly, type Source } from "./source.ts"
 import * as Telemetry from "./telemetry.ts"
 import { unknown, unknownEndpoint, unknownVersion } from "./unknown.ts"
@@ -68,21 +62,6 @@ export const deliver = (
     atLast(consuming, delivery, deliverWith(consuming, delivery, restore, onRead))
   )
 
-/** Settles a message by how its unit ended. Never fails. @internal */
-export const conclude = (
-  consuming: Consuming,
-  entry: Entry,
-  delivery: Delivery,
-  message: unknown,
-  durationMillis: number,
-  exit: Effect.Effect<Exit.Exit<unknown, unknown>>
-): Effect.Effect<Outcome> =>
-  atLast(
-    consuming,
-    delivery,
-    Effect.flatMap(exit, (exit) => patiently(settle(consuming, entry, delivery, message, durationMillis, exit)))
-  ).pipe(Effect.uninterruptible)
-
 /** What is written down of a message that was handled, if its channel has it. @internal */
 export const recordHandled = (
   { recording, source }: Consuming,
@@ -90,19 +69,6 @@ export const recordHandled = (
   durationMillis: number
 ): ReadonlyArray<JournalEntry> =>
   Journal.handled(recording, envelope, { channel: source.channel, worker: source.worker, durationMillis })
-
-/** Gives messages back that were not begun. Never fails. @internal */
-export const giveBack = (
-  { source }: Consuming,
-  deliveries: ReadonlyArray<Delivery>,
-  afterMillis: number
-): Effect.Effect<void> =>
-  patiently(source.release(deliveries, afterMillis)).pipe(
-    Effect.catchAllCause((cause) =>
-      Effect.logWarning("Messages could not be given back; they come back when their lease ends", cause)
-    ),
-    Effect.annotateLogs({ channel: source.channel })
-  )
 
 /** Whether there is nothing to do with the message but to handle it. @internal */
 export const isPlain = (consuming: Consuming, entry: Entry, { version }: Message.AnyClass, delivery: Delivery) => {
@@ -121,27 +87,6 @@ export const isPlain = (consuming: Consuming, entry: Entry, { version }: Message
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
-
-const atLast = (
-  consuming: Consuming,
-  delivery: Delivery,
-  delivered: Effect.Effect<Outcome, MessagingError>
-): Effect.Effect<Outcome> =>
-  delivered.pipe(
-    Effect.catchAllCause((cause) =>
-      Effect.as(
-        Effect.logWarning("A message could not be settled; it comes back when its lease ends", cause),
-        "Lost" as const
-      )
-    ),
-    Effect.map((outcome) => {
-      Metrics.settled(labelsOf(consuming, delivery), outcome)
-      return outcome
-    }),
-    Effect.annotateLogs(annotations(consuming.source.channel, delivery.envelope))
-  )
-
-const labelsOf = ({ source }: Consuming, { envelope }: Delivery) => Metrics.labelsOf(source.channel, envelope)
 
 const deliverWith = (
   consuming: Consuming,
@@ -186,13 +131,6 @@ const deliverWith = (
     if (committed && Exit.isFailure(exit) && !Cause.isInterrupted(exit.cause))
       yield* Effect.logWarning("An interceptor failed when its message had been handled", exit.cause)
     return yield* patiently(settle(consuming, entry, delivery, message, elapsed(), ended))
-  })
-
-/** A database that is away for a moment when the message is settled: the lease outlives that. */
-const patiently = <A>(settled: Effect.Effect<A, MessagingError>): Effect.Effect<A, MessagingError> =>
-  Effect.retry(settled, {
-    while: (error) => error.reason === "Unavailable",
-    schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo("8 seconds"))
   })
 
 const classOf = (entry: Entry, tag: string): Message.AnyClass | undefined =>
@@ -259,81 +197,11 @@ const surrounded = (
   })
 }
 
-const settle = (
-  consuming: Consuming,
-  entry: Entry,
-  delivery: Delivery,
-  message: unknown,
-  durationMillis: number,
-  exit: Exit.Exit<unknown, unknown>
-): Effect.Effect<Outcome, MessagingError> => {
-  const { registry, source, store } = consuming
-  const { envelope } = delivery
-  if (Exit.isSuccess(exit)) {
-    registry.observe?.({ _tag: "Handled", message, envelope })
-    const waited = Math.max(0, delivery.claimedAt - delivery.availableAt)
-    Metrics.succeeded(labelsOf(consuming, delivery), durationMillis, waited + durationMillis)
-    return Effect.as(source.settled(delivery), "Handled")
-  }
-  const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
-  if (error instanceof AlreadyHandled) return Effect.as(source.settled(delivery), "Handled")
-  const interrupted = consuming.interrupted(delivery)
-  if (interrupted === "Lost" || (isMessagingError(error) && error.reason === "LeaseLost")) {
-    return Effect.as(Effect.logInfo("The lease was lost: another consumer has the message"), "Lost")
-  }
-  if (interrupted === "Stopping" && Cause.isInterrupted(exit.cause)) return release(source, delivery, 0)
-  registry.observe?.({ _tag: "Failed", message, envelope, error: render(exit.cause) })
-  return Effect.flatMap(FailureClassifier, (classifier) =>
-    some(exit.cause, (value) => isInfrastructure(store, classifier, value))
-      ? Effect.zipRight(
-          Effect.logWarning("The infrastructure failed, not the handler: the message is given back", exit.cause),
-          Effect.flatMap(outageBackoff(registry, envelope), (millis) => release(source, delivery, millis))
-        )
-      : failed(consuming, entry, delivery, durationMillis, exit.cause)
-  )
-}
-
 /** Tells how many milliseconds have passed since. */
 const stopwatch = Effect.map(Effect.clock, (clock) => {
   const begun = clock.unsafeCurrentTimeNanos()
   return () => Number(clock.unsafeCurrentTimeNanos() - begun) / 1_000_000
 })
-
-const isInfrastructure = (
-  store: Encoded,
-  classifier: { readonly isInfrastructure: (error: unknown) => boolean },
-  error: unknown
-): boolean =>
-  (isMessagingError(error) && error.isRetryable) || store.isInfrastructure(error) || classifier.isInfrastructure(error)
-
-const failed = (
-  consuming: Consuming,
-  entry: Entry,
-  delivery: Delivery,
-  durationMillis: number,
-  cause: Cause.Cause<unknown>
-) =>
-  Effect.gen(function* () {
-    const { envelope } = delivery
-    const at = yield* storeNow(consuming, delivery)
-    const failures = withFailure(envelope.failures, at, cause)
-    Metrics.attemptFailed(labelsOf(consuming, delivery), durationMillis)
-    const attempt = recordFailure(consuming, "Failed", delivery, { durationMillis, error: failures.at(-1)?.error })
-    const error = Cause.failureOption(cause)
-    if (Option.isNone(error))
-      return yield* giveUp(consuming, delivery, verdict("Defect", envelope.endpoint, cause), failures, attempt)
-    const retries = isIncurable(error.value) ? undefined : entry.route
-    const next = yield* nextAttempt(retries, failures, error.value)
-    if (Option.isNone(next)) {
-      return yield* giveUp(consuming, delivery, verdict("Exhausted", envelope.endpoint, cause), failures, attempt)
-    }
-    const due: Due = { _tag: "After", millis: next.value }
-    const retried = recordFailure(consuming, "Retried", delivery, { due })
-    yield* consuming.source.retry(delivery, failures, next.value, [...attempt, ...retried])
-    consuming.registry.observe?.({ _tag: "Retried", envelope, afterMillis: next.value })
-    yield* Effect.logInfo(`Failed at attempt ${envelope.attempt}, again in ${next.value} ms`, cause)
-    return "Retried" as const
-  })
 
 /** Only what was never begun expires: a message that is tried again has begun in time. */
 const hasExpired = (entry: Entry, { availableAt, claimedAt, envelope }: Delivery): boolean =>
@@ -361,9 +229,6 @@ const crashed = (consuming: Consuming, delivery: Delivery) =>
     },
     delivery.envelope.failures
   )
-
-const release = (source: Source, delivery: Delivery, afterMillis: number): Effect.Effect<Outcome, MessagingError> =>
-  Effect.as(source.release([delivery], afterMillis), "Released")
 
 /** A copy made by a publisher that did not know this handler: its delay and its ordering key are applied here. */
 const putBack = (
@@ -393,7 +258,3 @@ const since = (availableAt: number, claimedAt: number, due: Due | undefined): Du
 
 const isAhead = (store: Encoded, due: Due): Effect.Effect<boolean, MessagingError> =>
   due._tag === "After" ? Effect.succeed(due.millis > 0) : Effect.map(store.now, (now) => due.epochMillis > now)
-
-/** The store's clock, told from the time of the claim: asking the database again is not needed. */
-const storeNow = ({ claimedHere }: Consuming, delivery: Delivery): Effect.Effect<number> =>
-  Effect.map(Clock.currentTimeMillis, (now) => delivery.claimedAt + Math.max(0, now - (claimedHere(delivery) ?? now)))

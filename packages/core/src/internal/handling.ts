@@ -19,11 +19,13 @@ import type { Joining } from "../MessageStore.ts"
 import { isMessagingError, type MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import type { Parts } from "./consumer.ts"
-import { conclude, deliver, isPlain, recordHandled } from "./deliver.ts"
+import { deliver, isPlain, recordHandled } from "./deliver.ts"
 import { AlreadyHandled } from "./dispatch.ts"
 import { CurrentEndpoint } from "./endpoint.ts"
+import { render } from "./failure.ts"
 import { LazyScope } from "./lazyScope.ts"
 import * as Metrics from "./metrics.ts"
+import { conclude, giveBackWhileAway } from "./outcome.ts"
 import type { Hand } from "./slots.ts"
 import * as Telemetry from "./telemetry.ts"
 
@@ -102,12 +104,19 @@ export const commitTogether = (parts: Parts, ended: ReadonlyArray<Ended>): void 
   if (units.length === 0) return
   const fiber = parts.fork(parts.store.commit(units))
   fiber.addObserver((exit) => {
+    const away: Array<Hand<Prepared>> = []
+    let why: MessagingError | undefined
     handed.forEach((each, index) => {
       const outcome = Exit.isSuccess(exit) ? exit.value[index] : undefined
       if (Exit.isFailure(exit)) fail(parts, each.hand, exit.cause)
       else if (outcome === undefined || Option.isNone(outcome)) committed(parts, each)
-      else notCommitted(parts, each.hand, outcome.value)
+      else if (outcome.value.reason !== "Unavailable" || each.hand.lost) notCommitted(parts, each.hand, outcome.value)
+      else {
+        away.push(each.hand)
+        why = outcome.value
+      }
     })
+    if (why !== undefined) giveBackTogether(parts, away, why)
   })
 }
 
@@ -366,10 +375,26 @@ const measure = (parts: Parts, { claimedHere, delivery, prepared }: Hand<Prepare
   Metrics.succeeded(plan.labels, tookMillis, waited + Math.max(tookMillis, parts.millis() - claimedHere))
 }
 
+/** The store was away when they were to be committed: it is told once, and they are given back in one call. */
+const giveBackTogether = (parts: Parts, hands: ReadonlyArray<Hand<Prepared>>, error: MessagingError): void => {
+  for (const { delivery, prepared } of hands) {
+    const { envelope } = delivery
+    parts.registry.observe?.({ _tag: "Failed", message: prepared!.message, envelope, error: render(Cause.fail(error)) })
+  }
+  const deliveries = hands.map(({ delivery }) => delivery)
+  for (const { prepared } of hands) endSpan(parts, prepared!, Exit.fail(error))
+  parts.fork(giveBackWhileAway(parts, deliveries, error)).addObserver(() => {
+    for (const hand of hands) {
+      leave(parts, hand)
+      parts.settled(hand, "Released")
+    }
+  })
+}
+
 /** A conflict means that nothing was written: the handler runs again, and no attempt is burnt. */
 const notCommitted = (parts: Parts, hand: Hand<Prepared>, error: MessagingError): void => {
   const prepared = hand.prepared!
-  if (error.reason === "Conflict" && prepared.reruns-- > 0) parts.slots.next(hand)
+  if (error.reason === "Conflict" && !parts.state.stopping && prepared.reruns-- > 0) parts.slots.next(hand)
   else fail(parts, hand, Cause.fail(error))
 }
 

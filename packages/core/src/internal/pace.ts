@@ -12,8 +12,9 @@ export class Pace {
   private rate = 0
   private known = 0
   private size: number
-  /** What ended since the last sample, and when that was. Undefined while there is nothing to do. */
+  /** What ended since the last sample, and the time that there was something to do since then. */
   private ended = 0
+  private busy = 0
   private since: number | undefined
 
   constructor(concurrency: number, most: number) {
@@ -27,22 +28,25 @@ export class Pace {
     this.since ??= performance.now()
   }
 
-  /** There is nothing left: time that passes now says nothing. */
+  /** There is nothing to do: the time until the next claim says nothing of how fast handlers are. */
   rest(): void {
+    if (this.since === undefined) return
+    this.busy += performance.now() - this.since
     this.since = undefined
-    this.ended = 0
   }
 
-  /** So many handlers have ended. */
-  end(count: number): void {
-    this.ended += count
-    if (this.since === undefined || this.ended < this.concurrency) return
+  /** A handler has ended. */
+  end(): void {
+    this.ended++
+    if (this.ended < this.concurrency) return
     const now = performance.now()
-    const sample = this.ended / Math.max(now - this.since, 0.05)
+    const busy = this.busy + (this.since === undefined ? 0 : now - this.since)
+    const sample = this.ended / Math.max(busy, 0.05)
     this.rate = this.known === 0 ? sample : this.rate + (sample - this.rate) * weight
     this.known += this.ended
     this.ended = 0
-    this.since = now
+    this.busy = 0
+    if (this.since !== undefined) this.since = now
     this.follow()
   }
 
@@ -58,7 +62,8 @@ export class Pace {
     this.size = this.concurrency
     this.known = 0
     this.ended = 0
-    this.since = performance.now()
+    this.busy = 0
+    if (this.since !== undefined) this.since = performance.now()
   }
 
   /** How many to hold, begun or not. */

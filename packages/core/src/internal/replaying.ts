@@ -6,16 +6,25 @@ import type { DeadLetterFilter, Encoded, Replay, ReplayStep } from "../MessageSt
 import type { MessagingError } from "../MessagingError.ts"
 import { failedMark, handledMark } from "./canary.ts"
 
-/** Takes all steps that are due now, and answers how many letters were replayed. @internal */
-export const workOff = (store: Encoded): Effect.Effect<number, MessagingError> =>
+/** What was done of replays, and in how many milliseconds there is more to do, as far as is known. @internal */
+export interface Progress {
+  readonly replayed: number
+  readonly againIn: number
+}
+
+/** Takes all steps that are due now. @internal */
+export const workOff = (store: Encoded): Effect.Effect<Progress, MessagingError> =>
   Effect.gen(function* () {
-    let total = 0
+    let replayed = 0
+    let againIn = Number.POSITIVE_INFINITY
     while (true) {
       const due = yield* store.replays({ due: true, limit: 10 })
-      if (due.length === 0) return total
+      if (due.length === 0) return { replayed, againIn }
       for (const replay of due) {
-        const taken = yield* store.advanceReplay(yield* nextStep(store, replay))
-        total += Option.getOrElse(taken, () => 0)
+        const step = yield* nextStep(store, replay)
+        const taken = yield* store.advanceReplay(step)
+        if (Option.isSome(taken)) replayed += taken.value
+        if (step.state !== "Stopped") againIn = Math.min(againIn, step.afterMillis)
       }
     }
   })
@@ -25,14 +34,16 @@ export const work = (
   store: Encoded,
   policies: () => Iterable<readonly [channel: string, policy: DeadLetterPolicy]>
 ): Effect.Effect<never> => {
-  const replays = quietly(workOff(store), "Dead letters could not be replayed; trying again").pipe(
-    Effect.schedule(Schedule.spaced("2 seconds"))
+  const replays = Effect.flatMap(
+    quietly(workOff(store), idle, "Dead letters could not be replayed; trying again"),
+    ({ againIn }) => Effect.sleep(Math.ceil(Math.min(Math.max(againIn, 10), restMillis)))
   )
   const retention = quietly(
     Effect.suspend(() => keep(store, policies())),
+    0,
     "Old dead letters could not be put away; trying again"
-  ).pipe(Effect.schedule(Schedule.jittered(Schedule.spaced("1 minute"))))
-  return Effect.zipRight(Effect.zipRight(replays, retention, { concurrent: true }), Effect.never)
+  ).pipe(Effect.repeat(Schedule.jittered(Schedule.spaced("1 minute"))))
+  return Effect.zipRight(retention, Effect.forever(replays), { concurrent: true })
 }
 
 /** Archives and deletes what has been kept for long enough, and answers how many letters. @internal */
@@ -75,6 +86,11 @@ export const each = (
 /** How many go back in one transaction, when nothing else is said. */
 const batch = 500
 
+/** How often a process looks for replays that others have begun. */
+const restMillis = 2_000
+
+const idle: Progress = { replayed: 0, againIn: Number.POSITIVE_INFINITY }
+
 /** How often it is asked what became of the first ones. */
 const lookAgainMillis = 1_000
 
@@ -110,5 +126,5 @@ const sweep = (store: Encoded, options: Parameters<Encoded["sweepDeadLetters"]>[
   return again(0)
 }
 
-const quietly = (effect: Effect.Effect<number, MessagingError>, otherwise: string): Effect.Effect<void> =>
-  Effect.asVoid(Effect.catchAllCause(effect, (cause) => Effect.logWarning(otherwise, cause)))
+const quietly = <A>(effect: Effect.Effect<A, MessagingError>, instead: A, otherwise: string): Effect.Effect<A> =>
+  Effect.catchAllCause(effect, (cause) => Effect.as(Effect.logWarning(otherwise, cause), instead))

@@ -98,7 +98,8 @@ export class Slots<P> {
     const atHand = this.running + this.ready
     const most = this.pace.target
     const free = this.concurrency - atHand
-    const low = free > 0 || (most > this.concurrency && this.ready <= (most - this.concurrency) >> 1)
+    // those in line have the free slots in a moment, and then more are claimed in one go
+    const low = this.ready === 0 ? free > 0 || most > this.concurrency : this.ready <= (most - this.concurrency) >> 1
     const ending = held - atHand - this.aside
     if (!low || this.aside > 4 * this.concurrency || ending > this.mostEnding || this.bytes > mostBytes) return nothing
     const limit = Math.min(most - atHand, left - held, this.room(held))
@@ -136,7 +137,8 @@ export class Slots<P> {
     hand.stage = "Ending"
     hand.fiber = undefined
     this.running--
-    this.pace.end(1)
+    this.pace.end()
+    this.restIfIdle()
     this.schedule()
   }
 
@@ -145,6 +147,7 @@ export class Slots<P> {
     hand.stage = "Aside"
     this.running--
     this.aside++
+    this.restIfIdle()
     this.schedule()
   }
 
@@ -152,6 +155,7 @@ export class Slots<P> {
   next(hand: Hand<P>): void {
     if (hand.stage === "Aside") this.aside--
     hand.stage = "Ready"
+    this.pace.wake()
     if (this.head > 0) this.line[--this.head] = hand
     else this.line.unshift(hand)
     this.schedule()
@@ -162,7 +166,6 @@ export class Slots<P> {
     this.hands.delete(hand.delivery)
     this.bytes -= hand.delivery.envelope.payload.length
     if (counts) this.handled++
-    if (this.hands.size === 0) this.pace.rest()
     this.schedule()
   }
 
@@ -177,6 +180,7 @@ export class Slots<P> {
     }
     this.line = this.line.slice(this.head).filter(({ stage }) => stage === "Ready")
     this.head = 0
+    this.restIfIdle()
     return withdrawn
   }
 
@@ -192,6 +196,10 @@ export class Slots<P> {
       this.waiters.add(waiter)
       return Effect.sync(() => void this.waiters.delete(waiter))
     })
+  }
+
+  private restIfIdle(): void {
+    if (this.running === 0 && this.ready === 0) this.pace.rest()
   }
 
   private get mostEnding(): number {

@@ -1,5 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Envelope } from "@holdfast/core/Envelope"
+import { failureCount } from "@holdfast/core/Envelope"
 import type { Delivery, Encoded, Lease } from "@holdfast/core/MessageStore"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -206,7 +207,7 @@ class Reader {
         id: row[3]!,
         tag: row[4]!,
         endpoint: row[5]!,
-        attempt: failures.length + crashes + 1,
+        attempt: failureCount(failures) + crashes + 1,
         headers: this.headers,
         payload: row[6]!,
         failures,
@@ -269,7 +270,8 @@ const renewRows = (
 }
 
 /**
- * A unit that is just being settled has a lock on its lease that lets this pass. What shares a lease and is not to be
+ * Names what is left under the lease, so that late commits among its messages wait no longer for its end. A unit that is
+ * just being settled has a lock on its lease that lets this pass. What shares a lease and is not to be
  * renewed with it gets a lease of its own, which ends when the old one would have.
  */
 const renewQueued = (
@@ -283,8 +285,9 @@ const renewQueued = (
     database,
     "renew_queue",
     `with clock as materialized (select ${at}now() as now)
-     update ${at}lease l set until = (select now from clock) + ${interval("$3::float8")}, peers = null
-     from unnest($1::text[], $2::bigint[]) t (channel, id)
+     update ${at}lease l set until = (select now from clock) + ${interval("$3::float8")}, peers = null,
+       ids = coalesce(t.ids::bigint[], l.ids)
+     from unnest($1::text[], $2::bigint[], $4::text[]) t (channel, id, ids)
      where l.channel = t.channel and l.id = t.id and l.until > (select now from clock)
      returning l.id as token`
   )
@@ -292,14 +295,17 @@ const renewQueued = (
   if (open.length === 0) return Effect.succeed(leases)
   const abandoned = held.abandoned(open)
   const apart = abandoned.length === 0 ? Effect.void : leaseApart(database, held, abandoned)
-  return Effect.map(
-    Effect.zipRight(apart, database.run(statement, [...tokensOf(shared(open)), leaseMillis])),
-    (rows) => {
-      const kept = new Set(rows.map((row) => text(row, "token")))
-      for (const token of kept) held.renewed(token, now() + leaseMillis)
-      return leases.filter((lease) => !kept.has(lease.token) || !held.holds(lease))
-    }
-  )
+  const tokens = shared(open)
+  const renewing = Effect.suspend(() => {
+    const left = tokens.map(({ token }) => held.left(token))
+    const names = left.map((lease) => (lease === undefined ? null : numbers(lease.map(idOf))))
+    return database.run(statement, [...tokensOf(tokens), leaseMillis, names])
+  })
+  return Effect.map(Effect.zipRight(apart, renewing), (rows) => {
+    const kept = new Set(rows.map((row) => text(row, "token")))
+    for (const token of kept) held.renewed(token, now() + leaseMillis)
+    return leases.filter((lease) => !kept.has(lease.token) || !held.holds(lease))
+  })
 }
 
 const leaseApart = (database: Database, held: Held, leases: ReadonlyArray<Lease>): Effect.Effect<void, SqlError> => {

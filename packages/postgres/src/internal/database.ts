@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as EffectScope from "effect/Scope"
 import * as Pg from "pg"
-import { isConnectionLost, sqlError } from "./errors.ts"
+import { isConnectionLost, isPoolFull, PoolExhausted, sqlError, withAdvice } from "./errors.ts"
 import { live } from "./live.ts"
 import { query, type Row, type Statement, send } from "./pgQuery.ts"
 import { quote } from "./quote.ts"
@@ -116,7 +116,7 @@ const runOnPool = (
 ): Effect.Effect<ReadonlyArray<Row>, SqlError> =>
   Effect.async((resume) => {
     pool.connect((error, pg, release) => {
-      if (error || pg === undefined) return resume(Effect.fail(sqlError("Failed to acquire connection", error)))
+      if (error || pg === undefined) return resume(Effect.fail(notLent(pool, error)))
       send(pg, statement, values, timeoutMillis, (failure, result) => {
         release(failure !== undefined && isConnectionLost(failure))
         resume(failure === undefined ? Effect.succeed(result.rows) : Effect.fail(failure))
@@ -128,14 +128,20 @@ const lend = <A, E>(pool: Pg.Pool, use: (pg: Pg.PoolClient) => Effect.Effect<A, 
   Effect.acquireUseRelease(
     Effect.async<Pg.PoolClient, SqlError>((resume) => {
       pool.connect((error, pg) => {
-        resume(
-          error || pg === undefined ? Effect.fail(sqlError("Failed to acquire connection", error)) : Effect.succeed(pg)
-        )
+        resume(error || pg === undefined ? Effect.fail(notLent(pool, error)) : Effect.succeed(pg))
       })
     }),
     use,
     (pg, exit) => Effect.sync(() => pg.release(isLost(exit) || pg.getTransactionStatus() !== idle))
   )
+
+const notLent = ({ options }: Pg.Pool, error: unknown): SqlError => {
+  if (!isPoolFull(error)) return withAdvice(sqlError("Failed to acquire connection", error))
+  const text =
+    `All ${options.max} connections of messaging's own were in use for ` +
+    `${Duration.format(Duration.millis(options.connectionTimeoutMillis ?? 0))}: raise maxConnections of PgMessaging.layerWith`
+  return sqlError(text, new PoolExhausted(text))
+}
 
 const isLost = (exit: Exit.Exit<unknown, unknown>): boolean =>
   Exit.isFailure(exit) && Option.exists(Cause.failureOption(exit.cause), isConnectionLost)

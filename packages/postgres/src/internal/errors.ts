@@ -30,8 +30,26 @@ export const isConnectionLost = (error: unknown): boolean => {
   return networkCodes.has(code as string) || lostMessages.test(String(message))
 }
 
+/**
+ * Nobody gave a connection of a pool back in time. Arrives as the cause of a `SqlError`.
+ *
+ * @internal
+ */
+export class PoolExhausted extends Error {
+  override readonly name = "PoolExhausted"
+}
+
+/**
+ * What the driver's pool says when a connection was not given back in its own time.
+ *
+ * @internal
+ */
+export const isPoolFull = (error: unknown): boolean =>
+  driverError(error).message === "timeout exceeded when trying to connect"
+
 /** @internal */
 export const classify = (error: unknown): ErrorClass => {
+  if (driverError(error) instanceof PoolExhausted) return "Unavailable"
   const state = sqlState(error)
   if (state === undefined) return isConnectionLost(error) ? "Unavailable" : "Refused"
   if (/^(08|53|57P)/.test(state)) return "Unavailable"
@@ -72,10 +90,24 @@ export const toMessagingError = (cause: SqlError): MessagingError => {
  * @internal
  */
 export const detailOf = (cause: unknown): string => {
-  const { message } = driverError(cause)
+  const error = driverError(cause)
+  const { message } = error
+  if (error instanceof PoolExhausted) return error.message
   const state = sqlState(cause)
   const subject = state === undefined ? "PostgreSQL does not answer" : `PostgreSQL answered ${state}`
   return typeof message === "string" && message !== "" ? `${subject}: ${message}` : subject
+}
+
+/**
+ * The error of one who was refused a connection, with what to do where the driver does not say it.
+ *
+ * @internal
+ */
+export const withAdvice = (error: SqlError): SqlError => {
+  const { code, message, severity } = driverError(error)
+  if (sqlState(error) !== "53300") return error
+  const advised = new Error(`${message}. ${tooManyClients}`)
+  return sqlError(error.message, Object.assign(advised, { code, severity }))
 }
 
 /** @internal */
@@ -84,6 +116,10 @@ export const sqlError = (message: string, cause?: unknown): SqlError => new SqlE
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+const tooManyClients =
+  "All processes together want more connections than the server or the role may have: lower the maxConnections of their " +
+  "PgClient and PgMessaging, or raise the limit"
 
 interface DriverError {
   readonly code?: unknown

@@ -23,6 +23,12 @@ export class Held {
     this.leases.set(token, { keys, expires })
   }
 
+  /** What is left under the lease, as far as this process knows. */
+  left(token: string): ReadonlyArray<Pick<Lease, "key">> | undefined {
+    const lease = this.leases.get(token)
+    return lease === undefined ? undefined : Array.from(lease.keys, (key) => ({ key }))
+  }
+
   renewed(token: string, expires: number): void {
     const lease = this.leases.get(token)
     if (lease !== undefined) lease.expires = expires

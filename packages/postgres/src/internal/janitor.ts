@@ -6,6 +6,7 @@ import { type Database, named } from "./database.ts"
 import { forget } from "./journal.ts"
 import { live } from "./live.ts"
 import type { Statement } from "./pgQuery.ts"
+import { number, text } from "./rows.ts"
 
 /**
  * Forgets keys that have expired and the oldest of the journal, some thousand at a time. What has expired the database's clock says; when to look is
@@ -26,26 +27,24 @@ export const janitor = (database: Database, journalMillis: number): Effect.Effec
 
 /** @internal */
 export const sweep = (database: Database): Effect.Effect<void, SqlError> => {
-  const { at } = database
-  const deduplication = named(
-    database,
-    "sweep_deduplication",
-    `delete from ${at}deduplication where key = any (array(
-       select key from ${at}deduplication where expires_at <= (select ${at}now())
-       order by expires_at limit ${batch} for update skip locked)) returning 1`
+  const { deduplication, idempotency } = sweepSql(database.at)
+  return Effect.zipRight(
+    untilEmpty(database, named(database, "sweep_deduplication", deduplication)),
+    untilEmpty(database, named(database, "sweep_idempotency", idempotency))
   )
-  // an abandoned claim may still be completed by its holder, so it is kept for another hour
-  const idempotency = named(
-    database,
-    "sweep_idempotency",
-    `delete from ${at}idempotency where key = any (array(
-       select key from ${at}idempotency
-       where coalesce(expires_at, lease_until) <= (select ${at}now())
-         and (result is not null or lease_until <= (select ${at}now()) - interval '1 hour')
-       order by coalesce(expires_at, lease_until) limit ${batch} for update skip locked)) returning 1`
-  )
-  return Effect.zipRight(untilEmpty(database, deduplication), untilEmpty(database, idempotency))
 }
+
+/** @internal */
+export const sweepSql = (at: string) => ({
+  deduplication: expired(at, "deduplication", "expires_at", "true"),
+  // an abandoned claim may still be completed by its holder, so it is kept for another hour
+  idempotency: expired(
+    at,
+    "idempotency",
+    "coalesce(expires_at, lease_until)",
+    `(result is not null or lease_until <= (select ${at}now()) - interval '1 hour')`
+  )
+})
 
 // -----------------------------------------------------------------------------
 // internal
@@ -53,7 +52,21 @@ export const sweep = (database: Database): Effect.Effect<void, SqlError> => {
 
 const batch = 2000
 
-const untilEmpty = (database: Database, statement: Statement): Effect.Effect<void, SqlError> =>
-  Effect.flatMap(database.run(statement, []), (rows) =>
-    rows.length < batch ? Effect.void : untilEmpty(database, statement)
+/**
+ * The next ones from a time on. Each begins where the last one ended: in the index those that were removed stand before it
+ * until they are vacuumed, and as long as an old snapshot is open, that is never.
+ */
+const expired = (at: string, table: string, time: string, condition: string): string =>
+  `with gone as (
+     select ctid as place, ${time} as time from ${at}${table}
+     where ${time} >= $1::timestamptz and ${time} <= (select ${at}now()) and ${condition}
+     order by ${time} limit ${batch} for update skip locked
+   ), removed as (
+     delete from ${at}${table} where ctid = any (array(select place from gone))
+   )
+   select count(*)::int as count, max(time)::text as last from gone`
+
+const untilEmpty = (database: Database, statement: Statement, from = "-infinity"): Effect.Effect<void, SqlError> =>
+  Effect.flatMap(database.run(statement, [from]), ([row]) =>
+    row === undefined || number(row, "count") < batch ? Effect.void : untilEmpty(database, statement, text(row, "last"))
   )

@@ -26,7 +26,9 @@ export const makeNotifier = (
 ): Effect.Effect<(channels: ReadonlySet<string>) => Effect.Effect<void>, never, EffectScope.Scope> =>
   Effect.gen(function* () {
     const queue = yield* Queue.unbounded<string>()
-    const statement = named(database, "notify", "select pg_notify($1::text, $2::text)")
+    // nobody needs to wait until a notification is on the disk
+    const text = "select set_config('synchronous_commit', 'off', true), pg_notify($1::text, $2::text)"
+    const statement = named(database, "notify_soon", text)
     const round = Effect.gen(function* () {
       const channels = new Set(yield* Queue.takeBetween(queue, 1, Number.MAX_SAFE_INTEGER))
       yield* Effect.ignoreLogged(database.run(statement, [topicOf(database.schema), payloadOf(origin, channels)]))

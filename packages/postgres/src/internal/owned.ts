@@ -1,17 +1,17 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import type { PgClient } from "@effect/sql-pg/PgClient"
 import type { Transaction, TransactionScope, Write } from "@holdfast/core/MessageStore"
 import { MessagingError } from "@holdfast/core/MessagingError"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type * as Pg from "pg"
 import { beginStatement, type CommitLost, commitStatement, ended, notCommitted, resolve, sendCommit } from "./commit.ts"
 import { command, type Database } from "./database.ts"
 import { classify, detailOf, isConnectionLost, sqlError, sqlState, toMessagingError } from "./errors.ts"
 import { Exchange } from "./exchange.ts"
+import { inTurn } from "./inTurn.ts"
 import { exchange } from "./pgQuery.ts"
+import { type Pool, reserve } from "./pool.ts"
 import { Session } from "./session.ts"
 import type { UnitScope } from "./unitScope.ts"
 import { settling, toWriteError, write } from "./write.ts"
@@ -23,13 +23,13 @@ import { settling, toWriteError, write } from "./write.ts"
  */
 export const owned = (options: {
   readonly database: Database
-  readonly raw: PgClient
+  readonly pool: Pool
   readonly put: (channels: ReadonlySet<string>) => Effect.Effect<void>
   readonly enter: (session: Session) => { readonly root: TransactionScope; readonly scope: UnitScope }
 }): Transaction => {
-  const { database, put, raw } = options
+  const { database, pool, put } = options
   const lease = Effect.runSync(Scope.make())
-  const session = new Session(database, { acquire: reserve(raw, lease), begin: beginStatement, own: true })
+  const session = new Session(database, { acquire: connect(pool, lease), begin: beginStatement, own: true })
   const { root, scope } = options.enter(session)
   const giveBack = Effect.suspend(() => Scope.close(lease, Exit.void))
   return {
@@ -54,14 +54,14 @@ export const owned = (options: {
  * @internal
  */
 export const finish = (session: Session, scope: UnitScope): Effect.Effect<boolean> =>
-  session.wire
-    .withPermits(1)(
+  Effect.uninterruptible(
+    inTurn(session.wire)(
       Effect.suspend(() => {
         session.finished = true
         return Effect.as(scope.abandonInner, session.pg !== undefined)
       })
     )
-    .pipe(Effect.uninterruptible)
+  )
 
 /**
  * Why the transaction must not commit, if so.
@@ -97,22 +97,13 @@ export const toUnitError = (error: SqlError | MessagingError): MessagingError =>
 const aborted = (detail: string, cause: SqlError | undefined): MessagingError =>
   new MessagingError({ reason: "UnitAborted", detail, cause })
 
-/** A `reserve` that is interrupted leaks what the pool hands out later, so it goes on by itself and gives it back. */
-const reserve = (raw: PgClient, lease: Scope.CloseableScope): Effect.Effect<Pg.ClientBase, SqlError> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.forkDaemon(Effect.uninterruptible(Scope.extend(raw.reserve, lease))), (fiber) =>
-      restore(Fiber.join(fiber)).pipe(
-        Effect.onInterrupt(() => Effect.forkDaemon(Effect.zipRight(Fiber.await(fiber), Scope.close(lease, Exit.void))))
-      )
-    )
-  ).pipe(
-    Effect.flatMap((connection) => {
-      const { pg } = connection as { readonly pg?: Pg.PoolClient }
-      return pg === undefined
-        ? Effect.fail(sqlError("The client does not lend connections of the pg driver"))
-        : Effect.succeed(pg)
-    })
-  )
+const connect = (pool: Pool, lease: Scope.CloseableScope): Effect.Effect<Pg.ClientBase, SqlError> =>
+  Effect.flatMap(reserve(pool, lease), (connection) => {
+    const { pg } = connection as { readonly pg?: Pg.PoolClient }
+    return pg === undefined
+      ? Effect.fail(sqlError("The client does not lend connections of the pg driver"))
+      : Effect.succeed(pg)
+  })
 
 /** What commits nothing but the handler's SQL, or sends to a broker first, or has no id yet, takes a step more. */
 const settle = (

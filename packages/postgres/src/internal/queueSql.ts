@@ -13,9 +13,10 @@ export interface Look {
 export const above = (at: string, channel: string, priority: string, mark: string): string =>
   `${at}queue q where q.channel = ${channel} and q.priority = ${priority} and q.id > ${mark}`
 
-/** The ids of the queue that are under a lease. */
-export const leasedIds = (at: string, channel: string, leaseLow: string): string =>
-  `select unnest(l.ids) from ${at}lease l where l.channel = ${channel} and l.id >= ${leaseLow}`
+/** Whether a row of the queue is under a lease. */
+export const under = (lease: string, row: string): string =>
+  `${row}.channel = ${lease}.channel and ${row}.priority = ${lease}.priority
+   and ${row}.id between ${lease}.from_id and ${lease}.last_id and (${lease}.ids is null or ${row}.id = any (${lease}.ids))`
 
 /** The highest id of a priority that is under a lease. */
 export const highest = (at: string, channel: string, leaseLow: string, priority: string): string =>
@@ -29,32 +30,59 @@ export const anyUnknown = (at: string, { channel, priorities }: Look): string =>
      lateral (select from ${at}queue q where q.channel = ${channel} and q.priority < g.above and q.priority > g.below
        limit 1) found)`
 
-/** Whether there are rows above all that is leased and that the client has seen. */
-export const anyAbove = (at: string, { channel, lasts, leaseLow, priorities }: Look): string =>
-  `exists (select from unnest(${priorities}, ${lasts}) k (priority, last),
-     lateral (select from ${above(at, channel, "k.priority", `greatest(k.last, (${highest(at, channel, leaseLow, "k.priority")}))`)}
+/** Whether there are rows above all that is leased and above a mark. */
+const anyHigher = (at: string, { channel, leaseLow, priorities }: Look, marks: string): string =>
+  `exists (select from unnest(${priorities}, ${marks}) k (priority, mark),
+     lateral (select from ${above(at, channel, "k.priority", `greatest(k.mark, (${highest(at, channel, leaseLow, "k.priority")}))`)}
        limit 1) found)`
 
-/** Whether there are rows that nobody has leased, from the low marks on. */
-export const anyLeft = (at: string, { channel, leaseLow, lows, priorities }: Look): string =>
-  `exists (select from unnest(${priorities}, ${lows}) k (priority, low),
-     lateral (select from ${above(at, channel, "k.priority", "k.low")}
-       and q.id not in (${leasedIds(at, channel, leaseLow)}) limit 1) found)`
+/** Whether there are rows above all that is leased and that the client has seen. */
+export const anyAbove = (at: string, look: Look): string => anyHigher(at, look, look.lasts)
 
-/** The next rows of a priority: those above all that is leased, or from the low mark on those that are not leased. */
-export const nextQueued = (
+/** Whether there are rows that nobody has leased, from the low marks on. */
+export const anyLeft = (at: string, look: Look): string =>
+  `(${anyHigher(at, look, look.lows)} or exists (select from unnest(${look.priorities}, ${look.lows}) k (priority, low),
+     lateral (${lateIds(at, look.channel, "k.priority", "k.low", `(${highest(at, look.channel, look.leaseLow, "k.priority")})`, "1", look.leaseLow)}) found))`
+
+/** The next ids of a priority, from above all that is leased. */
+export const nextQueuedIds = (at: string, channel: string, priority: string, mark: string, limit: string): string =>
+  `select q.id from ${above(at, channel, priority, mark)} order by q.id limit ${limit}`
+
+/** The next rows of a priority, from above all that is leased. */
+export const nextQueued = (at: string, channel: string, priority: string, mark: string, limit: string): string =>
+  `select ${columns} from ${above(at, channel, priority, mark)} order by q.id limit ${limit}`
+
+/** The ids between two marks that are not leased. The leased ones are listed, so that many leases do no harm. */
+const lateIds = (
   at: string,
   channel: string,
   priority: string,
   mark: string,
+  highest: string,
   limit: string,
-  leaseLow: string | undefined
+  leaseLow: string
 ): string =>
-  `select q.id, q.message_id, q.tag, q.endpoint, q.payload, q.headers, q.undelayed, q.created_at
-   from ${above(at, channel, priority, mark)}${
-     leaseLow === undefined ? "" : ` and q.id not in (${leasedIds(at, channel, leaseLow)})`
-   }
-   order by q.id limit ${limit}`
+  `select q.id from ${above(at, channel, priority, mark)} and q.id <= ${highest}
+   except select u.id from ${at}lease l cross join lateral (
+     select u.id from ${at}queue u where ${under("l", "u")} and u.id > ${mark}) u
+   where l.channel = ${channel} and l.id >= ${leaseLow} and l.priority = ${priority}
+   order by id limit ${limit}`
+
+/** The rows of a priority that nobody has leased, among those that are. */
+export const late = (
+  at: string,
+  channel: string,
+  priority: string,
+  mark: string,
+  highest: string,
+  limit: string,
+  leaseLow: string
+): string =>
+  `select ${columns} from (${lateIds(at, channel, priority, mark, highest, limit, leaseLow)}) n
+   join ${at}queue q on q.channel = ${channel} and q.priority = ${priority} and q.id = n.id
+   order by q.id`
+
+const columns = "q.id, q.message_id, q.tag, q.endpoint, q.payload, q.headers, q.undelayed, q.created_at"
 
 /** The lowest row that is still there. */
 export const lowest = (at: string, channel: string, priority: string, mark: string): string =>
@@ -107,6 +135,5 @@ export const suspects = (at: string, channel: string, now: string, size: string 
 export const begun = (at: string, channel: string, owner: string, leaseLow: string): string =>
   `(select count(*) from ${at}message b where b.channel = ${channel} and b.lease_until is not null
      and b.lease_begun and b.lease_owner is not distinct from ${owner})
-   + (select count(*) from ${at}lease l cross join lateral unnest(l.ids) i (id)
-     join ${at}queue q on q.channel = l.channel and q.priority = l.priority and q.id = i.id
+   + (select count(*) from ${at}lease l join ${at}queue q on ${under("l", "q")}
      where l.channel = ${channel} and l.id >= ${leaseLow} and l.begun and l.owner is not distinct from ${owner})`

@@ -131,7 +131,10 @@ const advance = (database: Database, pg: Pg.ClientBase, step: ReplayStep) =>
       return { xid: text(now!, "xid"), taken: Option.none() }
     }
     const { isLast, keys, position } = yield* choose(database, run, step, row)
-    const { channels, count } = yield* replayIn(database, pg, keys, step.canary ? step.id : undefined)
+    const { channels, count } =
+      keys.length === 0
+        ? { channels: new Set<string>(), count: 0 }
+        : yield* replayIn(database, pg, keys, step.canary ? step.id : undefined)
     const isDone = isLast && !(step.canary && keys.length > 0)
     yield* run(
       named(

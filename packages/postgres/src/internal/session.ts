@@ -7,6 +7,7 @@ import { processOf } from "./commit.ts"
 import type { Database } from "./database.ts"
 import { isConnectionLost, sqlError, sqlState } from "./errors.ts"
 import { Exchange, isExchangeable } from "./exchange.ts"
+import { inTurn } from "./inTurn.ts"
 import { live } from "./live.ts"
 import { query, type Statement } from "./pgQuery.ts"
 import { type Mark, Savepoints } from "./savepoints.ts"
@@ -66,7 +67,7 @@ export class Session {
    * or notes what it implies.
    */
   exchange(prepare: () => SqlError | undefined, config: Pg.QueryConfig): Effect.Effect<Pg.QueryResult, SqlError> {
-    return this.wire.withPermits(1)(
+    return inTurn(this.wire)(
       Effect.suspend(() => {
         const refused = this.finished ? refusal() : prepare()
         if (refused !== undefined) return Effect.fail(refused)
@@ -221,11 +222,17 @@ const cancellable = (
     return Effect.suspend(() => {
       interrupted()
       const pid = processOf(pg)
-      const cancel = pid === undefined || ended ? Effect.void : Effect.ignore(database.run(cancelStatement, [pid]))
+      const cancel = pid === undefined ? Effect.void : Effect.ignore(database.run(cancelStatement, [pid]))
       const end = Effect.async<void>((resume) => {
         stopped = () => resume(Effect.void)
         if (ended) stopped()
       })
-      return Effect.zipRight(cancel, end).pipe(Effect.interruptible, Effect.timeoutOption(Duration.seconds(5)), live)
+      // a server that had not begun with the statement has not noticed
+      const stop: Effect.Effect<void> = Effect.suspend(() =>
+        ended
+          ? Effect.void
+          : Effect.flatMap(Effect.zipRight(cancel, Effect.timeoutOption(end, Duration.millis(250))), () => stop)
+      )
+      return stop.pipe(Effect.interruptible, Effect.timeoutOption(Duration.seconds(5)), live)
     })
   })

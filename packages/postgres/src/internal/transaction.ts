@@ -8,10 +8,12 @@ import * as UnitOfWork from "@holdfast/core/UnitOfWork"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Pg from "pg"
+import { Outside, wrap } from "./client.ts"
 import * as ScopeConnection from "./connection.ts"
 import type { Database } from "./database.ts"
 import { joined } from "./joined.ts"
 import { owned } from "./owned.ts"
+import type { Pool } from "./pool.ts"
 import type { Session } from "./session.ts"
 import { UnitScope } from "./unitScope.ts"
 
@@ -36,15 +38,11 @@ export interface Transactions {
 }
 
 /** @internal */
-export const make = (
-  database: Database,
-  raw: Client,
-  wrapped: Client,
-  notifications: boolean
-): Effect.Effect<Transactions, SqlError> =>
+export const make = (database: Database, pool: Pool, notifications: boolean): Effect.Effect<Transactions, SqlError> =>
   Effect.map(database.lend(Effect.succeed), (pg) => {
     const address = addressOf(pg)
-    const clients: Clients = { raw, wrapped }
+    const wrapped = wrap(pool)
+    const clients: Clients = { raw: pool.raw, wrapped }
     const joining = { database, notifications, locks: new WeakMap<Pg.ClientBase, Effect.Semaphore>() }
     return {
       client: wrapped,
@@ -53,29 +51,32 @@ export const make = (
         Effect.contextWith((context: Context.Context<never>) => {
           const outer = outerConnection(context, address)
           return outer === undefined
-            ? owned({ database, raw, put, enter: (session) => enter(session, clients) })
+            ? owned({ database, pool, put, enter: (session) => enter(session, clients) })
             : joined({ ...joining, pg: outer, enter: (session) => enter(session, clients) })
         }),
       joining: (context) =>
         usesOther(context, clients)
-          ? { context: outside(context), join: undefined }
+          ? { context: withoutConnection(context), join: undefined }
           : { context: replaceClients(context, clients), join: { key: SqlClient.TransactionConnection.key, service } }
     }
   })
 
 /**
- * The context without the unit's connection.
+ * The context without the unit's connection, for code that leaves the unit.
  *
  * @internal
  */
 export const outside = (context: Context.Context<never>): Context.Context<never> =>
-  Context.omit(SqlClient.TransactionConnection)(
-    context as Context.Context<SqlClient.TransactionConnection>
-  ) as Context.Context<never>
+  Context.add(withoutConnection(context), Outside, true)
 
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+const withoutConnection = (context: Context.Context<never>): Context.Context<never> =>
+  Context.omit(SqlClient.TransactionConnection)(
+    context as Context.Context<SqlClient.TransactionConnection>
+  ) as Context.Context<never>
 
 interface Clients {
   readonly raw: Client
@@ -120,9 +121,10 @@ const makeScope = (scope: UnitScope, clients: Clients): TransactionScope => {
     return replaceClients(context, clients).pipe(Context.add(SqlClient.TransactionConnection, [connection, 0]))
   }
   const transactionScope: TransactionScope = {
-    provide: (context) => (usesOther(context, clients) ? outside(context) : join(context)),
+    provide: (context) => (usesOther(context, clients) ? withoutConnection(context) : join(context)),
     provideQuery: (context) => {
-      if (usesOther(context, clients) || !scope.session.begun || scope.session.finished) return outside(context)
+      if (usesOther(context, clients) || !scope.session.begun || scope.session.finished)
+        return withoutConnection(context)
       return join(context)
     },
     nested: () => makeScope(new UnitScope(scope.session, scope), clients),

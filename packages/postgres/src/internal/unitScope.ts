@@ -1,6 +1,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type * as Pg from "pg"
+import { inTurn } from "./inTurn.ts"
 import { type Caller, isInside, type Mark } from "./savepoints.ts"
 import { refusal, type Session } from "./session.ts"
 
@@ -33,7 +34,7 @@ export class UnitScope {
       this.session.savepoints.touch(this, caller)
       return undefined
     }
-    return this.gate.withPermits(1)(Effect.zipRight(this.activate, this.session.exchange(prepare, config)))
+    return inTurn(this.gate)(Effect.zipRight(this.activate, this.session.exchange(prepare, config)))
   }
 
   /** What `sql.withTransaction` of the library asks for first. Sends nothing yet. */
@@ -51,9 +52,7 @@ export class UnitScope {
       return Effect.void
     })
     // the library asks in an uninterruptible region, but nothing has begun that would have to be ended
-    return Effect.interruptible(
-      this.gate.withPermits(1)(Effect.zipRight(this.activate, this.session.wire.withPermits(1)(push)))
-    )
+    return Effect.interruptible(inTurn(this.gate)(Effect.zipRight(this.activate, inTurn(this.session.wire)(push))))
   }
 
   /** What `sql.withTransaction` of the library asks for when it fails. Never waits for a scope inside, never fails. */
@@ -112,7 +111,7 @@ export class UnitScope {
   }
 
   private exclusively(effect: Effect.Effect<void>): Effect.Effect<void> {
-    return Effect.uninterruptible(this.session.wire.withPermits(1)(effect))
+    return Effect.uninterruptible(inTurn(this.session.wire)(effect))
   }
 
   /** Takes the gates of the scopes around, and has a savepoint sent with the next statement. */

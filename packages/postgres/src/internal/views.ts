@@ -21,16 +21,33 @@ export const loadSaga = (
       ),
       [saga, id]
     ),
-    ([row]) =>
-      Option.map(Option.fromNullable(row), (row) => ({
-        saga,
-        id,
-        version: number(row, "version"),
-        state: text(row, "state"),
-        completed: bool(row, "completed"),
-        timers: JSON.parse(text(row, "timers"))
-      }))
+    ([row]) => Option.map(Option.fromNullable(row), (row) => sagaRow(saga, id, row))
   )
+
+/**
+ * The states of several instances, in the order in which they are named.
+ *
+ * @internal
+ */
+export const loadSagas = (
+  database: Database,
+  asked: ReadonlyArray<{ readonly saga: string; readonly id: string }>
+): Effect.Effect<ReadonlyArray<Option.Option<SagaRow>>, SqlError> => {
+  if (asked.length === 1) return Effect.map(loadSaga(database, asked[0]!.saga, asked[0]!.id), (row) => [row])
+  const statement = named(database, "load_sagas", loadSagasSql(database.at))
+  return Effect.map(database.run(statement, [asked.map(({ saga }) => saga), asked.map(({ id }) => id)]), (rows) => {
+    const found = new Map(rows.map((row) => [number(row, "place"), row]))
+    return asked.map(({ id, saga }, index) =>
+      Option.map(Option.fromNullable(found.get(index + 1)), (row) => sagaRow(saga, id, row))
+    )
+  })
+}
+
+/** Each is looked up by its key, however many the server takes an array to be. */
+export const loadSagasSql = (at: string): string =>
+  `select l.place, s.* from unnest($1::text[], $2::text[]) with ordinality l (saga, id, place)
+   cross join lateral (
+     select version, state, completed, timers from ${at}saga s where s.saga = l.saga and s.id = l.id limit 1) s`
 
 /** @internal */
 export const scheduled = (database: Database, filter: Filter): Effect.Effect<ReadonlyArray<Scheduled>, SqlError> => {
@@ -181,6 +198,15 @@ export const subscriptions = (database: Database): Effect.Effect<ReadonlyArray<S
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+const sagaRow = (saga: string, id: string, row: Row): SagaRow => ({
+  saga,
+  id,
+  version: number(row, "version"),
+  state: text(row, "state"),
+  completed: bool(row, "completed"),
+  timers: JSON.parse(text(row, "timers"))
+})
 
 const matching = `($1::text is null or channel = $1::text) and ($2::text is null or endpoint = $2::text)
   and ($3::text is null or tag = $3::text) and ($4::text is null or message_id = $4::text)`

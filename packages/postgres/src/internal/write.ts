@@ -10,6 +10,7 @@ import type { Part } from "./part.ts"
 import { configOf, exchange, type Result, type Row, type Statement } from "./pgQuery.ts"
 import { number, text } from "./rows.ts"
 import { collect, type Staged } from "./staged.ts"
+import { textArray, textArraysIn } from "./textArray.ts"
 import { kinds, partsOf } from "./writeParts.ts"
 
 /**
@@ -39,11 +40,12 @@ export const write = (
     const staged = collect(units)
     const parts = partsOf(staged)
     const statement = statementOf(database, parts, "write")
-    const values = parts.flatMap(({ params }) => params)
+    const query = composed(
+      statement,
+      parts.flatMap(({ params }) => params)
+    )
     const written = (before: ReadonlyArray<Statement>) =>
-      Effect.flatMap(run(database, pg, before, configOf(statement, values)), ({ rows }) =>
-        answer(staged, parts, rows[0]!)
-      )
+      Effect.flatMap(run(database, pg, before, query), ({ rows }) => answer(staged, parts, rows[0]!))
     const disarm = disarming(database, staged)
     return disarm === undefined
       ? written(before)
@@ -77,7 +79,7 @@ export const settling = (database: Database, writes: ReadonlyArray<Write>): Sett
   const values = parts.flatMap(({ expected, params }) => (expected === undefined ? params : [...params, expected]))
   return {
     disarm: disarming(database, staged),
-    query: configOf(statement, values),
+    query: composed(statement, values),
     channels: (row) => (row === undefined ? staged.channels : channelsOf(staged, row)),
     refusal: (error) => {
       const refused = refusedIn(error)
@@ -126,18 +128,31 @@ export const compose = (at: string, parts: ReadonlyArray<Part>, kind: Kind = "wr
 
 type Kind = "write" | "settle"
 
-const statements = new Map<string, Statement>()
+interface Composed extends Statement {
+  readonly textArrays: ReadonlyArray<number>
+}
+
+const statements = new Map<string, Composed>()
 
 /** Which writes there are decides on the text. Names of statements are short: each kind of write is one bit. */
-const statementOf = (database: Database, parts: ReadonlyArray<Part>, kind: Kind): Statement => {
+const statementOf = (database: Database, parts: ReadonlyArray<Part>, kind: Kind): Composed => {
   let code = 0
   for (const { name } of parts) code += bits.get(name)!
   const key = `${database.at}${kind}${code}`
   const known = statements.get(key)
   if (known !== undefined) return known
-  const statement = named(database, `${kind}_${code.toString(36)}`, compose(database.at, parts, kind))
+  const text = compose(database.at, parts, kind)
+  const statement = {
+    ...named(database, `${kind}_${code.toString(36)}`, text),
+    textArrays: textArraysIn(text)
+  }
   statements.set(key, statement)
   return statement
+}
+
+const composed = (statement: Composed, values: Array<unknown>): Pg.QueryConfig => {
+  for (const place of statement.textArrays) values[place] = textArray(values[place] as ReadonlyArray<string | null>)
+  return configOf(statement, values)
 }
 
 const bits: ReadonlyMap<string, number> = new Map(kinds.map((name, place) => [name, 2 ** place]))

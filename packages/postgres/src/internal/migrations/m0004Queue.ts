@@ -36,13 +36,14 @@ create table ${at}queue (
 create table ${at}lease (
   id bigint not null,
   until timestamptz not null,
+  from_id bigint not null,
   last_id bigint not null,
   priority integer not null,
   peers integer,
   begun boolean not null,
   channel text collate "C" not null,
   owner text not null,
-  ids bigint[] not null,
+  ids bigint[],
   primary key (channel, id)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
@@ -59,8 +60,12 @@ create view ${at}waiting as
 create index message_suspect on ${at}message (channel, id) where suspects is not null;
 `
 
-/** A session keeps the plans it made while the tables were empty: a scan of them was cheap then, and is not for long. */
-const indexed = "set enable_seqscan = off set enable_bitmapscan = off set jit = off"
+/**
+ * A session keeps the plans it made while the tables were empty: a scan of them was cheap then, and is not for long. With
+ * the plans thus narrowed there is nothing to gain from making them anew for each claim.
+ */
+const indexed =
+  "set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan"
 
 const look: Sql.Look = {
   channel: "_channel",
@@ -113,10 +118,9 @@ begin
     end if;
     with gone as (
       delete from ${at}lease l where l.channel = _channel and l.id = any (_leases) and l.owner = _owner
-      returning l.priority, l.ids, l.begun, greatest(l.peers, _begun) as peers
+      returning l.channel, l.priority, l.from_id, l.last_id, l.ids, l.begun, greatest(l.peers, _begun) as peers
     ), moved as (
-      delete from ${at}queue q using gone g cross join lateral unnest(g.ids) i (id)
-      where q.channel = _channel and q.priority = g.priority and q.id = i.id
+      delete from ${at}queue q using gone g where ${Sql.under("g", "q")}
       returning q.*, g.begun, g.peers
     )
     insert into ${at}message (id, channel, message_id, tag, endpoint, payload, headers, priority, undelayed, created_at,
@@ -171,6 +175,7 @@ declare
   _priority integer;
   _from bigint;
   _low bigint;
+  _highest bigint;
   _token bigint;
 begin
   if exists (select from ${at}paused p where p.channel = _channel) then
@@ -309,22 +314,34 @@ const walk = (at: string): string => `
           exit when _room <= 0;
           _peers := array(select m.id from ${at}message m where m.id = any (_picked) and m.priority = _priority order by m.id);
         end if;
-        _begun := clock_timestamp();
-        if _level = 0 then
-          _from := greatest(_lasts[_at], (${Sql.highest(at, "_channel", "_lease_low", "_priority")}));
-        else
+        _highest := coalesce((${Sql.highest(at, "_channel", "_lease_low", "_priority")}), 0);
+        _from := greatest(_lasts[_at], _highest);
+        if _level > 0 then
+          _begun := clock_timestamp();
           _low := (${Sql.lowest(at, "_channel", "_priority", "case when _level = 2 then 0 else _lows[_at] end")});
-          _lows[_at] := coalesce(_low - 1, greatest(_lows[_at], _lasts[_at]));
-          _cost := _cost + (clock_timestamp() - _begun);
-          continue when _low is null;
-          _from := _low - 1;
+          _lows[_at] := coalesce(_low - 1, _from);
+          _found := 0;
+          if _low <= _highest then
+            -- what was committed late lies among the rows of leases
+            _token := nextval('${at}lease_token');
+            return query ${taking(at, ranked(Sql.late(at, "_channel", "_priority", "_low - 1", "_highest", "_room", "_lease_low")), true)};
+            get diagnostics _found = row_count;
+            _taken := _taken + _found;
+            _left := _left - _found;
+            _room := _room - _found;
+          end if;
+          if _found = 0 then
+            _cost := _cost + (clock_timestamp() - _begun);
+          end if;
+          exit when _left <= 0;
+          continue when _low is null or _room <= 0;
+          _from := greatest(_low - 1, _highest);
         end if;
-        _begun := clock_timestamp();
         _token := nextval('${at}lease_token');
-        if _level = 0 and cardinality(_picked) = 0 then
-          return query ${taking(at, Sql.nextQueued(at, "_channel", "_priority", "_from", "_room", undefined))};
+        if cardinality(_picked) = 0 then
+          return query ${takingRange(at)};
         else
-          return query ${taking(at, ranked(Sql.nextQueued(at, "_channel", "_priority", "_from", "_room", "_lease_low")))};
+          return query ${taking(at, ranked(Sql.nextQueued(at, "_channel", "_priority", "_from", "_room")), false)};
         end if;
         get diagnostics _found = row_count;
         if _found > 0 then
@@ -333,8 +350,6 @@ const walk = (at: string): string => `
           _lasts[_at] := greatest(_lasts[_at], (
             select l.last_id from ${at}lease l where l.channel = _channel and l.id = _token));
           exit when _left <= 0;
-        elsif _level > 0 then
-          _cost := _cost + (clock_timestamp() - _begun);
         end if;
       end loop;
       exit when _left <= cardinality(_picked) or _short <= _level;
@@ -349,15 +364,31 @@ const ranked = (rows: string): string =>
      from (${rows}) n
    ) r where r.place <= _room order by r.id`
 
-const taking = (at: string, rows: string): string =>
+/** Takes all that can be seen from one id to another. */
+const takingRange = (at: string): string =>
+  `with leased as (
+     insert into ${at}lease (channel, id, priority, from_id, last_id, until, owner, begun)
+     select _channel, _token, _priority, min(i.id), max(i.id), _until, _owner, not _ahead
+     from (${Sql.nextQueuedIds(at, "_channel", "_priority", "_from", "_room")}) i having count(*) > 0
+     returning from_id, last_id
+   )
+   select ${answered()} from leased l cross join lateral (
+     select q.* from ${at}queue q where q.channel = _channel and q.priority = _priority
+       and q.id >= l.from_id and q.id <= l.last_id order by q.id) t`
+
+/** What lies among the rows of other leases is named one by one. */
+const taking = (at: string, rows: string, amongLeased: boolean): string =>
   `with taken as materialized (${rows}), leased as (
-     insert into ${at}lease (channel, id, priority, ids, last_id, until, owner, begun)
-     select _channel, _token, _priority, array_agg(t.id), max(t.id), _until, _owner, not _ahead
+     insert into ${at}lease (channel, id, priority, from_id, last_id, ids, until, owner, begun)
+     select _channel, _token, _priority, min(t.id), max(t.id),
+       ${amongLeased ? "array_agg(t.id)" : "null"}, _until, _owner, not _ahead
      from taken t having count(*) > 0
    )
-   select t.id, _token, _priority, t.message_id, t.tag, t.endpoint, t.payload, t.headers, t.undelayed,
-     ${inMillis("t.created_at")}, null::text, null::integer, null::text
-   from taken t`
+   select ${answered()} from taken t`
+
+const answered =
+  (): string => `t.id, _token, _priority, t.message_id, t.tag, t.endpoint, t.payload, t.headers, t.undelayed,
+     ${inMillis("t.created_at")}, null::text, null::integer, null::text`
 
 /** Whole milliseconds since 1970. Times have microseconds: half of one makes up for what a float lacks. */
 const inMillis = (time: string): string => `floor(date_part('epoch', ${time}) * 1000 + 0.0005)::bigint`
@@ -382,7 +413,10 @@ const documentation: Readonly<Record<string, string>> = {
   "table @lease": "Which messages of queue a consumer has claimed, in one row for each claim",
   "column @lease.id": "The fence: only who claimed under this token may settle; rises with every claim of the channel",
   "column @lease.until": "Once past, the claim is lost",
-  "column @lease.ids": "The messages that were claimed, settled ones included",
+  "column @lease.from_id": "The first of the messages that were claimed",
+  "column @lease.last_id": "The last of the messages that were claimed",
+  "column @lease.ids":
+    "The messages that were claimed; null if that is all that could be seen from the first to the last",
   "column @lease.begun": "Whether the consumer has begun with them, so that losing the consumer counts against them",
   "column @lease.peers": "As in message",
   "function @claim(text, integer, double precision, text, boolean, integer[], bigint[], bigint[], bigint, integer, integer, bigint[])":

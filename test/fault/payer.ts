@@ -1,0 +1,4 @@
+import { NodeRuntime } from "@effect/platform-node"
+import { Paying } from "./once.ts"
+
+Paying.pipe(NodeRuntime.runMain)
