@@ -12,6 +12,5 @@ export { channelsOf, payloadOf } from "../../packages/postgres/src/internal/noti
 export * as orderSql from "../../packages/postgres/src/internal/orderSql.js"
 export { quote } from "../../packages/postgres/src/internal/quote.js"
 export { collect } from "../../packages/postgres/src/internal/staged.js"
-export { statsSql } from "../../packages/postgres/src/internal/stats.js"
 export { compose } from "../../packages/postgres/src/internal/write.js"
 export { partsOf } from "../../packages/postgres/src/internal/writeParts.js"

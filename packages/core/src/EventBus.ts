@@ -165,7 +165,8 @@ const publishInUnit = (bus: Bus, event: Message.Any, metadata: Metadata, options
       bus.registry.journal,
       ...routed.map(({ route }) => Journal.recordingFor(bus.registry, route?.policy))
     ]
-    yield* unit.stage(...Journal.published(recordings, metadata, payload, due))
+    const lines = Journal.published(recordings, metadata, payload, due)
+    if (lines.length > 0) yield* unit.stage(...lines)
     for (const entry of routed) yield* enqueue(bus, entry, entry.route!, event, metadata, payload, options)
     yield* unit.stage({
       _tag: "Publish",

@@ -6,7 +6,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
-import type * as Channel from "../Channel.ts"
 import { CurrentEnvelope, type Envelope, type Metadata } from "../Envelope.ts"
 import type { Entry, HandlerRegistry, Route } from "../HandlerRegistry.ts"
 import * as Headers from "../Headers.ts"
@@ -144,10 +143,7 @@ export const enqueue = (
     const when = sendDue(options) ?? route.delay?.(message)
     const priority = options?.priority ?? route.priority?.(message) ?? 0
     yield* Input.reject(Input.time(message._tag, when), Input.priority(message._tag, priority))
-    yield* put(bus, unit, route.channel, { envelope, priority, due: when })
-    yield* unit.stage(
-      ...Journal.sent(Journal.recordingFor(bus.registry, route.policy), route.channel.name, envelope, when)
-    )
+    yield* put(bus, unit, route, { envelope, priority, due: when })
     const observe = bus.registry.observe
     if (observe === undefined) return
     const dueAt = when === undefined ? undefined : yield* resolve(when)
@@ -211,12 +207,16 @@ const maxKeyLength = 255
 const put = (
   bus: Bus,
   unit: UnitOfWork.Scope,
-  channel: Channel.Channel,
+  { channel, policy }: Route,
   send: { readonly envelope: Envelope; readonly priority: number; readonly due: Due | undefined }
 ): Effect.Effect<void> => {
-  if (channel._tag === "Direct") return unit.stageDirect({ driver: channel.driver, channel: channel.name, ...send })
+  const lines = Journal.sent(Journal.recordingFor(bus.registry, policy), channel.name, send.envelope, send.due)
+  if (channel._tag === "Direct") {
+    const staged = unit.stageDirect({ driver: channel.driver, channel: channel.name, ...send })
+    return lines.length === 0 ? staged : Effect.zipRight(staged, unit.stage(...lines))
+  }
   return channel.store === bus.store.kind
-    ? unit.stage({ _tag: "Send", channel: channel.name, ...send, timer: undefined })
+    ? unit.stage({ _tag: "Send", channel: channel.name, ...send, timer: undefined }, ...lines)
     : Effect.dieMessage(
         `Channel "${channel.name}" is of the ${channel.store} store, but messages here are kept by the ` +
           `${bus.store.kind} store: use the channel layer of that one`

@@ -107,7 +107,9 @@ const discard = (consuming: Consuming, givenUp: GivenUp, told: Told) =>
   })
 
 const recorded = (consuming: Consuming, event: "DeadLettered" | "Discarded", { delivery, journal, why }: GivenUp) => {
-  const { error, reason } = why
+  const { reason } = why
+  // the line of the attempt that failed has the error already
+  const error = journal.length === 0 ? why.error : undefined
   return [...journal, ...recordFailure(consuming, event, delivery, { error, reason })]
 }
 

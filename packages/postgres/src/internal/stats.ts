@@ -17,7 +17,10 @@ export const stats = (
   channels.length === 0
     ? Effect.succeed([])
     : Effect.map(
-        database.run(named(database, "stats", statsSql(database.at)), [channels, Math.min(most, maxInteger)]),
+        database.run(named(database, "stats", `select * from ${database.at}channel_stats($1::text[], $2::integer)`), [
+          channels,
+          Math.min(most, 2_147_483_647)
+        ]),
         (rows) =>
           rows.map((row) => ({
             channel: text(row, "channel"),
@@ -27,47 +30,3 @@ export const stats = (
             oldestAgeMillis: row.age === null ? undefined : Math.max(0, number(row, "age"))
           }))
       )
-
-/** @internal */
-export const statsSql = (at: string): string => {
-  const { leased, free, waiting } = {
-    leased: `${at}message m where m.channel = c.channel and m.lease_until is not null`,
-    free: `${at}message m where m.channel = c.channel and m.lease_until is null and m.ordering_key is null`,
-    waiting: `${at}message m where m.channel = c.channel and m.lease_until is null and m.ordering_key is not null`
-  }
-  const scheduled = `${at}scheduled s where s.channel = c.channel`
-  const now = "(select now from clock)"
-  const ready = [leased, free, `${waiting} and m.available_at <= ${now}`, `${scheduled} and s.due_at <= ${now}`]
-  const later = [`${waiting} and m.available_at > ${now}`, `${scheduled} and s.due_at > ${now}`]
-  return `
-    with clock as materialized (select ${at}now() as now)
-    select c.channel, least($2::int, ${ready.map(capped).join(" + ")}) as ready,
-      least($2::int, ${later.map(capped).join(" + ")}) as scheduled,
-      ${capped(`${at}dead_letter d where d.channel = c.channel`)} as dead_letters,
-      (extract(epoch from ${now} - least(
-        (select min(available_at) from (select m.available_at from ${leased} limit $2::int) l),
-        ${oldestOf(free)},
-        (select m.available_at from ${waiting} and m.available_at <= ${now} order by m.available_at limit 1),
-        (select s.due_at from ${scheduled} and s.due_at <= ${now} order by s.due_at limit 1)
-      )) * 1000)::float8 as age
-    from unnest($1::text[]) with ordinality c (channel, place) order by c.place`
-}
-
-// -----------------------------------------------------------------------------
-// internal
-// -----------------------------------------------------------------------------
-
-const maxInteger = 2_147_483_647
-
-const capped = (rows: string): string => `(select count(*) from (select from ${rows} limit $2::int) n)`
-
-/** The first of each priority is the oldest of it: one probe of the index each. */
-const oldestOf = (rows: string): string => `(
-  with recursive first as (
-    (select m.priority, m.available_at from ${rows} order by m.priority desc, m.id limit 1)
-    union all
-    select n.* from first cross join lateral (
-      select m.priority, m.available_at from ${rows} and m.priority < first.priority order by m.priority desc, m.id limit 1
-    ) n
-  )
-  select min(available_at) from (select available_at from first limit 100) f)`
