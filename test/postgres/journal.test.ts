@@ -66,6 +66,25 @@ layer(messaging(), { excludeTestServices: true })("the journal's tables", (it) =
     })
   )
 
+  it.effect("have beside them a count of channels that goes through indexes, and no further than it is told", () =>
+    Effect.gen(function* () {
+      const { control } = yield* Scratch
+      const connection = yield* control.reserve
+      // a session that has made its plans while the tables were empty
+      const count = "select * from holdfast.channel_stats(array['full', 'none'], 100)"
+      yield* Effect.repeatN(connection.execute(count, [], undefined), 6)
+      yield* control.unsafe(`
+        insert into holdfast.message (channel, message_id, tag, endpoint, payload, headers, created_at, available_at)
+        select 'full', n, 't', 'e', '{}', '{}', now(), now() from generate_series(1, 50000) n`)
+      const [row] = yield* connection.execute(`explain (analyze, buffers, format json) ${count}`, [], undefined)
+      const { Plan } = row["QUERY PLAN"][0]
+      assert.strictEqual(Plan["Actual Rows"], 2)
+      assert.isBelow(Plan["Shared Hit Blocks"] + Plan["Shared Read Blocks"], 300)
+      const [full] = yield* connection.execute(count, [], undefined)
+      assert.strictEqual(Number(full.ready), 100)
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("are forgotten from the oldest on, in batches, and kept where nobody says for how long", () =>
     Effect.gen(function* () {
       const { control } = yield* Scratch

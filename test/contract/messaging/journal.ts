@@ -139,7 +139,7 @@ export const journal = <R>(backend: Backend<R>): void => {
       assert.isNumber(failed!.durationMillis)
       assert.isString(failed!.worker)
       assert.approximately(retried!.dueAt! - retried!.at, minute, 1)
-      assert.strictEqual(letter!.reason, "Exhausted")
+      assert.deepStrictEqual([letter!.reason, letter!.error], ["Exhausted", undefined])
       const deadLetters = yield* DeadLetter.DeadLetter
       yield* deadLetters.replay([(yield* onlyLetter).key])
       yield* drain

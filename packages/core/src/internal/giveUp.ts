@@ -141,9 +141,14 @@ const discard = (consuming: Consuming, givenUp: GivenUp, told: Told) =>
 const recorded = (
   consuming: Consuming,
   event: "DeadLettered" | "Discarded" | "Retried",
-  { delivery, journal, why: { error, reason } }: GivenUp,
+  { delivery, journal, why }: GivenUp,
   due?: Due
-) => [...journal, ...recordFailure(consuming, event, delivery, { error, reason, due })]
+) => {
+  const { reason } = why
+  // the line of the attempt that failed has the error already
+  const error = journal.length === 0 ? why.error : undefined
+  return [...journal, ...recordFailure(consuming, event, delivery, { error, reason, due })]
+}
 
 /** Writes down what became of a message that was not handled, as its channel has it. @internal */
 export const recordFailure = (

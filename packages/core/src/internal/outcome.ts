@@ -40,9 +40,11 @@ export const giveBack = (
   afterMillis: number
 ): Effect.Effect<void> =>
   patiently(source.release(deliveries, afterMillis)).pipe(
-    Effect.map(() => {
-      for (const { envelope } of deliveries) Metrics.settled(Metrics.labelsOf(source.channel, envelope), "Released")
-    }),
+    Effect.tap(() =>
+      Effect.sync(() => {
+        for (const { envelope } of deliveries) Metrics.settled(Metrics.labelsOf(source.channel, envelope), "Released")
+      })
+    ),
     Effect.catchAllCause((cause) =>
       Effect.logWarning("Messages could not be given back; they come back when their lease ends", cause)
     ),

@@ -1,10 +1,11 @@
 import type { Migration } from "../migrations.ts"
+import { countSql } from "../statsSql.ts"
 
 /** @internal */
 export const journal: Migration = {
   id: 7,
   name: "journal",
-  sql: (at) => [table(at), attempts(at), comments(at)].join("\n")
+  sql: (at) => [table(at), attempts(at), stats(at), comments(at)].join("\n")
 }
 
 // -----------------------------------------------------------------------------
@@ -49,6 +50,13 @@ create view ${at}attempt as
   from ${at}journal where event in ('Handled', 'Failed');
 `
 
+/** A session keeps the plans it made while the tables were empty: a scan of them was cheap then, and is not for long. */
+const stats = (at: string): string => `
+create function ${at}channel_stats(_channels text[], _most integer)
+returns table (channel text, ready bigint, scheduled bigint, dead_letters bigint, age double precision)
+language sql set enable_seqscan = off set jit = off as $$${countSql(at)} $$;
+`
+
 const comments = (at: string): string =>
   Object.entries(documentation)
     .map(([object, text]) => `comment on ${object.replace("@", at)} is '${text.replaceAll("'", "''")}';`)
@@ -68,5 +76,7 @@ const documentation: Readonly<Record<string, string>> = {
   "column @journal.duration_ms": "How long the attempt took",
   "column @journal.worker": "The consumer that had it: message.lease_owner",
   "column @journal.payload": "The encoded message, where the channel's policy has it",
+  "function @channel_stats(text[], integer)":
+    "How much is on channels, and for how long the oldest has been there (ms)",
   "view @attempt": "The attempts in the journal, with their outcome, start and end"
 }
