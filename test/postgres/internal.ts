@@ -8,6 +8,7 @@ export { makeCommitter } from "../../packages/postgres/src/internal/committer.js
 export * as Database from "../../packages/postgres/src/internal/database.js"
 export { classify, isInfrastructure, toMessagingError } from "../../packages/postgres/src/internal/errors.js"
 export { sweep, sweepSql } from "../../packages/postgres/src/internal/janitor.js"
+export { forget, reading } from "../../packages/postgres/src/internal/journal.js"
 export * as Letters from "../../packages/postgres/src/internal/letters.js"
 export { migrations } from "../../packages/postgres/src/internal/migrations.js"
 export { channelsOf, payloadOf } from "../../packages/postgres/src/internal/notify.js"

@@ -13,7 +13,7 @@ import type { Envelope } from "./Envelope.ts"
 import * as Input from "./internal/input.ts"
 import type { HearsFailures } from "./internal/refusedChannels.ts"
 import type * as Message from "./Message.ts"
-import type { Delivery, Due } from "./MessageStore.ts"
+import type { Delivery, Due, JournalPolicy } from "./MessageStore.ts"
 import type { MessagingError } from "./MessagingError.ts"
 
 /**
@@ -167,6 +167,8 @@ export interface Policy {
   readonly deadLetter: DeadLetterPolicy
   /** The durable name of the channel that is told of each message that is given up. */
   readonly errorChannel: string | undefined
+  /** What the journal keeps of its messages; `Journal.DefaultPolicy` unless given. */
+  readonly journal: JournalPolicy | undefined
   /** The largest payload in bytes, encoded; a larger one fails at the sender with `TooLarge`. */
   readonly maxBytes: number
 }
@@ -282,8 +284,8 @@ type MissingSelf = 'Missing `Self` generic - use `class Self extends Channel.Tag
  * `unknownEndpointAfter` (one hour) nobody knew its endpoint or version. It is then parked, or what else `onGivenUp` says,
  * and a `DeadLetter.MessageFailed` is put on the `errorChannel` in the same commit. Dead letters are kept until somebody
  * decides, or put away after `archiveAfter` and forgotten after `deleteAfter`. Handlers may override `retry`,
- * `deadLetter` and `errorChannel`. `maxBytes` is 1 MiB. The channel's layer dies when the name is empty, or a number
- * less than one.
+ * `deadLetter` and `errorChannel`. `maxBytes` is 1 MiB. `journal` says what is written down of its messages. The channel's
+ * layer dies when the name is empty, or a number less than one.
  *
  * @example
  * ```ts
@@ -323,6 +325,7 @@ export const Tag =
       }
       readonly errorChannel?: (Errors & HearsFailures<Name, Errors>) | undefined
       readonly maxBytes?: number | undefined
+      readonly journal?: JournalPolicy | undefined
     }
   ): [Self] extends [never] ? MissingSelf : TagClass<Self, Name, Messages[number]> =>
     class extends Context.Tag(key)<any, Channel>() {
@@ -340,7 +343,8 @@ export const Tag =
           deleteAfter: Input.millisOf(options?.deadLetter?.deleteAfter ?? Number.POSITIVE_INFINITY)
         },
         errorChannel: options?.errorChannel?.channelName,
-        maxBytes: options?.maxBytes ?? 1024 * 1024
+        maxBytes: options?.maxBytes ?? 1024 * 1024,
+        journal: options?.journal
       }
     } as any
 

@@ -20,7 +20,7 @@ import { idempotent, keyOf } from "./internal/idempotent.ts"
 import { intercepted, sending } from "./internal/interception.ts"
 import * as Keys from "./internal/keys.ts"
 import { type Addressed, encode, leave, nothing, ready } from "./internal/outgoing.ts"
-import { traced } from "./internal/spans.ts"
+import * as Telemetry from "./internal/telemetry.ts"
 import { uuidOf } from "./internal/uuid.ts"
 import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
@@ -201,15 +201,23 @@ export const layer: Layer.Layer<CommandBus, never, HandlerRegistry | MessageStor
     const bus: Bus = { store, registry }
     return CommandBus.of({
       send: (command, options) =>
-        traced(
-          () => `send ${command._tag}`,
-          () => sendTo(bus, command, options)
+        Telemetry.sending(
+          () => sendTo(bus, command, options),
+          () => ({ operation: "send", tag: command._tag, destination: destinationOf(bus, command) })
         ) as Effect.Effect<any, any>,
       sendAll: (commands, options) =>
-        traced(
-          () => "send all",
-          (fiber) => sendAllTo(bus, Array.from(commands), options, fiber)
-        ) as Effect.Effect<Array<any>, any>
+        Effect.suspend(() => {
+          const all = Array.from(commands)
+          return Telemetry.sending(
+            (fiber) => sendAllTo(bus, all, options, fiber),
+            () => ({
+              operation: "send",
+              tag: Telemetry.common(all.map(({ _tag }) => _tag)),
+              destination: Telemetry.common(all.map((command) => destinationOf(bus, command))),
+              count: all.length
+            })
+          )
+        }) as Effect.Effect<Array<any>, any>
     })
   })
 )
@@ -217,6 +225,9 @@ export const layer: Layer.Layer<CommandBus, never, HandlerRegistry | MessageStor
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+const destinationOf = ({ registry }: Bus, { _tag }: Message.Any): string | undefined =>
+  registry.byTag(_tag)?.route?.channel.name
 
 const sendTo = (bus: Bus, command: Message.Any, options: SendOptions | undefined): Effect.Effect<unknown, unknown> => {
   const entry = bus.registry.byTag(command._tag)

@@ -9,6 +9,7 @@ import { committing } from "./committing.ts"
 import { crashes } from "./crashes.ts"
 import { deadLetters } from "./deadLetters.ts"
 import type { Features } from "./fixtures.ts"
+import { journal } from "./journal.ts"
 import { keys } from "./keys.ts"
 import { leases } from "./leases.ts"
 import { letters } from "./letters.ts"
@@ -17,6 +18,7 @@ import { pausing } from "./pausing.ts"
 import { refusals } from "./refusals.ts"
 import { sagas } from "./sagas.ts"
 import { scheduling } from "./scheduling.ts"
+import { counting } from "./stats.ts"
 import { subscriptions } from "./subscriptions.ts"
 import { timers } from "./timers.ts"
 import { waking } from "./waking.ts"
@@ -42,4 +44,6 @@ export const suite = <E>(
     waking(it)
     ordering(it)
     pausing(it)
+    journal(it)
+    counting(it)
   })

@@ -15,6 +15,9 @@ import { isMessagingError, MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import { type Bus, classOf, keyOf } from "./dispatch.ts"
 import * as Input from "./input.ts"
+import * as Journal from "./journal.ts"
+import * as Metrics from "./metrics.ts"
+import * as Telemetry from "./telemetry.ts"
 
 // Messages on their way to channels. They are made ready first, which may refuse one, and leave together then: what is
 // refused leaves nothing behind, so no scope is needed that would undo it.
@@ -52,6 +55,7 @@ export const ready = (
 ): Effect.Effect<never, MessagingError> | undefined => {
   const tooLarge = sizeProblem(route, metadata, payload)
   if (tooLarge !== undefined) return tooLarge
+  if (fiber.currentSpan !== undefined) Telemetry.measure(fiber.currentSpan, payload)
   const key = keyOf(route, message, metadata)
   if (isMessagingError(key)) return key
   const envelope = envelopeOf(metadata, entry.name, payload, key)
@@ -60,9 +64,12 @@ export const ready = (
   const problem = Input.time(message._tag, when) ?? Input.priority(message._tag, priority)
   if (problem !== undefined) return rejected(problem)
   const { channel } = route
-  if (channel._tag === "Direct") outgoing.direct.push({ driver: channel.driver, envelope, priority, due: when })
+  if (channel._tag === "Direct")
+    outgoing.direct.push({ driver: channel.driver, channel: channel.name, envelope, priority, due: when })
   else if (channel.store !== bus.store.kind) return otherStore(channel, bus.store)
   else outgoing.writes.push({ _tag: "Send", channel: channel.name, envelope, priority, due: when, timer: undefined })
+  const recording = Journal.recordingFor(bus.registry, route.policy)
+  if (recording.all) outgoing.writes.push(...Journal.sent(recording, channel.name, envelope, when))
   const { observe } = bus.registry
   if (observe !== undefined) {
     const dueAt = when && instantOf(when, fiber)
@@ -157,6 +164,7 @@ const commit = (store: Encoded, outgoing: Outgoing, left: number): Effect.Effect
     Effect.uninterruptible(
       Effect.map(store.commit([outgoing.writes]), ([outcome]) => {
         if (outcome !== undefined && Option.isSome(outcome)) return outcome.value
+        Metrics.committed(outgoing.writes, outgoing.direct)
         for (const tell of outgoing.told) tell()
         return undefined
       })
