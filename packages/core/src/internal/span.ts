@@ -29,17 +29,27 @@ export interface Handling {
   readonly name: string
 }
 
-/** Begins the span of a message that is now handled. @internal */
-export const begin = (tracer: Tracer.Tracer, handling: Handling, nanos: bigint): Tracer.Span => {
+/** Begins the span of a message that is now handled. A tracer that throws keeps no message from being handled. @internal */
+export const begin = (tracer: Tracer.Tracer, handling: Handling, nanos: bigint): Tracer.Span | undefined => {
   const { envelope } = handling
   const parent = Option.fromNullable(sentUnder(envelope))
-  const span = tracer.span(nameOf(handling), parent, Context.empty(), [], nanos, "consumer")
-  for (const [key, value] of Object.entries(attributesOf(handling))) span.attribute(key, value)
-  return span
+  try {
+    const span = tracer.span(nameOf(handling), parent, Context.empty(), [], nanos, "consumer")
+    for (const [key, value] of Object.entries(attributesOf(handling))) span.attribute(key, value)
+    return span
+  } catch {
+    return undefined
+  }
 }
 
 /** @internal */
-export const end = (span: Tracer.Span, nanos: bigint, exit: Exit.Exit<unknown, unknown>): void => span.end(nanos, exit)
+export const end = (span: Tracer.Span, nanos: bigint, exit: Exit.Exit<unknown, unknown>): void => {
+  try {
+    span.end(nanos, exit)
+  } catch {
+    // as above
+  }
+}
 
 /** An effect that handles a message, in a span of its own if anybody traces. @internal */
 export const around = <A, E, R>(
