@@ -1,6 +1,7 @@
 /**
  * The internals under test. These paths lead into another project, where the compiler rewrites no extension.
  */
+export { acknowledgeSql } from "../../packages/postgres/src/internal/acknowledge.js"
 export * as claimSql from "../../packages/postgres/src/internal/claimSql.js"
 export { coalesce } from "../../packages/postgres/src/internal/coalesce.js"
 export { makeCommitter } from "../../packages/postgres/src/internal/committer.js"
@@ -11,6 +12,7 @@ export * as Letters from "../../packages/postgres/src/internal/letters.js"
 export { migrations } from "../../packages/postgres/src/internal/migrations.js"
 export { channelsOf, payloadOf } from "../../packages/postgres/src/internal/notify.js"
 export * as orderSql from "../../packages/postgres/src/internal/orderSql.js"
+export * as queueSql from "../../packages/postgres/src/internal/queueSql.js"
 export { quote } from "../../packages/postgres/src/internal/quote.js"
 export * as Replays from "../../packages/postgres/src/internal/replays.js"
 export { collect } from "../../packages/postgres/src/internal/staged.js"

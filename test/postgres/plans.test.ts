@@ -1,11 +1,7 @@
 import { assert, layer } from "@effect/vitest"
-import type { MessageStore } from "@holdfast/core"
 import { Effect } from "effect"
 import { messaging, Scratch } from "./database.ts"
-import { envelope, sent } from "./fixtures.ts"
-import { claimSql, collect, compose, loadSagasSql, orderSql, partsOf, sweepSql } from "./internal.ts"
-
-const at = '"holdfast".'
+import { claiming, guardedStatements, guards, hotStatements, pages, seqScans } from "./hotStatements.ts"
 
 /** Twenty thousand messages on four channels, a tenth of them claimed; as many scheduled ones and sagas. */
 const load = Effect.flatMap(Scratch, ({ control }) =>
@@ -23,127 +19,28 @@ const load = Effect.flatMap(Scratch, ({ control }) =>
     insert into holdfast.message (channel, message_id, tag, endpoint, payload, headers, created_at, available_at, priority,
       ordering_key)
     select 'c' || n % 4, n, 't', 'e', '{}', '{}', now(), now(), n % 3, 'key ' || n % 500 from generate_series(1, 20000) n;
+    insert into holdfast.queue (channel, message_id, tag, endpoint, payload, headers, created_at, priority, undelayed)
+    select 'c' || n % 4, n, 't', 'e', '{}', '{}', now(), n % 3, false from generate_series(1, 20000) n;
+    insert into holdfast.lease (channel, id, priority, from_id, last_id, until, owner, begun)
+    select 'c' || n % 4, n, n % 3, n * 10, n * 10 + 9, now() + interval '1 minute', 'o', true from generate_series(1, 20000) n;
     insert into holdfast.deduplication (key, expires_at)
     select 'key ' || n, now() + (n - 10000) * interval '1 minute' from generate_series(1, 20000) n;
     insert into holdfast.idempotency (key, token, lease_until, result, expires_at)
     select 'key ' || n, n, now(), '{}', now() + (n - 10000) * interval '1 minute' from generate_series(1, 20000) n;
     analyze holdfast.deduplication; analyze holdfast.idempotency;
-    analyze holdfast.message; analyze holdfast.scheduled; analyze holdfast.saga`)
+    analyze holdfast.message; analyze holdfast.queue; analyze holdfast.lease; analyze holdfast.scheduled; analyze holdfast.saga`)
 )
-
-const literal = (value: unknown): string => {
-  if (value === null) return "null"
-  const text = Array.isArray(value)
-    ? `{${value.map((_) => (_ === null ? "null" : JSON.stringify(String(_)))).join(",")}}`
-    : value
-  return `'${String(text).replaceAll("'", "''")}'`
-}
-
-/** The tables that the statement reads from end to end, whether or not the server knows its parameters. */
-const seqScans = (text: string, params: ReadonlyArray<unknown>) =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const { control } = yield* Scratch
-      const connection = yield* control.reserve
-      const found: Array<string> = []
-      const types = params.length === 0 ? "" : `(${params.map(() => "unknown").join(", ")})`
-      for (const mode of ["force_custom_plan", "force_generic_plan"]) {
-        yield* connection.executeRaw(`set plan_cache_mode = ${mode}`, [])
-        yield* connection.executeRaw(`prepare asked ${types} as ${text}`, [])
-        const execute = params.length === 0 ? "asked" : `asked(${params.map(literal).join(", ")})`
-        const [row] = yield* connection.execute(`explain (format json) execute ${execute}`, [], undefined)
-        visit(row["QUERY PLAN"], found)
-        yield* connection.executeRaw("deallocate asked", [])
-      }
-      yield* connection.executeRaw("reset plan_cache_mode", [])
-      return found
-    })
-  )
-
-const visit = (plan: any, found: Array<string>): void => {
-  if (Array.isArray(plan)) for (const inner of plan) visit(inner, found)
-  else if (typeof plan === "object" && plan !== null) {
-    if (plan["Node Type"] === "Seq Scan") found.push(plan["Relation Name"])
-    for (const inner of Object.values(plan)) visit(inner, found)
-  }
-}
-
-const writing = (...writes: ReadonlyArray<MessageStore.Write>) => {
-  const parts = partsOf(collect([writes]))
-  return [compose(at, parts), parts.flatMap(({ params }) => params)] as const
-}
-const settling = (...writes: ReadonlyArray<MessageStore.Write>) => {
-  const parts = partsOf(collect([writes]))
-  const params = parts.flatMap(({ expected, params }) => (expected === undefined ? params : [...params, expected]))
-  return [compose(at, parts, "settle"), params] as const
-}
-const range = {
-  channel: "$1::text",
-  priority: "$2::int",
-  from: "$3::bigint",
-  to: "$4::bigint",
-  limit: "$5::int",
-  now: "$6::timestamptz"
-}
-const lease = { channel: "c0", key: "40", token: "40" }
-const other = { channel: "c0", key: "80", token: "80" }
 
 layer(messaging(), { excludeTestServices: true })("the plans of the hot statements", (it) => {
   it.effect("use indexes on tables of some thousand rows", () =>
     Effect.gen(function* () {
       yield* load
       assert.deepStrictEqual(new Set(yield* seqScans("select 1 from holdfast.message", [])), new Set(["message"]))
-      const statements: Record<string, readonly [string, ReadonlyArray<unknown>]> = {
-        next: [claimSql.next(at, "$1::text", "$2::int"), ["c1", 50]],
-        due: [claimSql.due(at, "$1::text", "$2::timestamptz", "$3::boolean"), ["c1", "2020-01-01", true]],
-        allDue: [claimSql.due(at, "$1::text", "$2::timestamptz", "$3::boolean"), ["c1", "2100-01-01", false]],
-        anyReady: [`select ${orderSql.anyReady(at, "$1::text", "is null")}`, ["c1"]],
-        anyOrdered: [`select ${orderSql.anyReady(at, "$1::text", "is not null")}`, ["c1"]],
-        lanes: [orderSql.lanes(at, range), ["c1", 1, 0, "9223372036854775807", 50, "2100-01-01"]],
-        newest: [
-          orderSql.newest(at, { channel: "$1::text", limit: "$2::int", now: "$3::timestamptz" }),
-          ["c1", 50, "2100-01-01"]
-        ],
-        nextOrdered: [
-          orderSql.nextOrdered(at, "$1::text", "$2::int", "$3::timestamptz", "$4::bigint[]"),
-          ["c1", 50, "2100-01-01", [1, 2, 3]]
-        ],
-        sagas: [
-          loadSagasSql(at),
-          [
-            ["S", "S"],
-            ["7", "8"]
-          ]
-        ],
-        expired: [claimSql.expired(at, "$1::text", "$2::timestamptz"), ["c1", "2020-01-01"]],
-        sweepKeys: [sweepSql(at).deduplication, ["-infinity"]],
-        sweepAnswers: [sweepSql(at).idempotency, ["-infinity"]],
-        acknowledge: writing({ _tag: "Acknowledge", lease }, { _tag: "Acknowledge", lease: other }),
-        retry: writing({ _tag: "Retry", lease, failures: [], afterMillis: 5 }),
-        park: writing({
-          _tag: "Park",
-          channel: "c0",
-          lease,
-          envelope: envelope("1"),
-          reason: "Defect",
-          error: "",
-          fingerprint: ""
-        }),
-        saga: writing({ _tag: "SagaPut", saga: "S", id: "7", version: 2, state: "{}", completed: false, timers: {} }),
-        timer: writing(sent("c0", "1", { timer: { owner: "o7", name: "n" }, due: { _tag: "After", millis: 1000 } })),
-        settled: settling({ _tag: "Acknowledge", lease }, sent("c1", "1")),
-        whole: writing({ _tag: "Acknowledge", lease }, sent("c1", "1"), {
-          _tag: "SagaPut",
-          saga: "S",
-          id: "7",
-          version: 2,
-          state: "{}",
-          completed: false,
-          timers: {}
-        })
-      }
-      for (const [name, [text, params]] of Object.entries(statements)) {
+      for (const [name, [text, params]] of Object.entries(hotStatements)) {
         assert.deepStrictEqual(yield* seqScans(text, params), [], name)
+      }
+      for (const [name, [text, params]] of Object.entries(guardedStatements)) {
+        assert.deepStrictEqual(yield* seqScans(text, params, guards), [], name)
       }
     })
   )
@@ -151,12 +48,12 @@ layer(messaging(), { excludeTestServices: true })("the plans of the hot statemen
   it.effect("an idle claim and a claim of many are short", () =>
     Effect.gen(function* () {
       const { control } = yield* Scratch
-      const explain = "explain (analyze, buffers, format json) select * from holdfast.claim('nothing', 100, 1000, 'w')"
+      const explain = `explain (analyze, buffers, format json) ${claiming("nothing", 100)}`
       yield* control.unsafe(explain)
       const [row] = yield* control.unsafe<any>(explain)
       const buffers = row!["QUERY PLAN"][0].Plan["Shared Hit Blocks"]
       assert.isBelow(buffers, 60, "an idle claim reads a few pages of indexes")
-      const claimed = yield* control.unsafe("select id from holdfast.claim('c1', 100, 1000, 'w')")
+      const claimed = yield* control.unsafe(claiming("c1", 100))
       assert.strictEqual(claimed.length, 100)
     })
   )
@@ -171,13 +68,13 @@ layer(messaging(), { excludeTestServices: true })("the plans of the hot statemen
         analyze holdfast.message`)
       // a session that knows the tables
       const connection = yield* control.reserve
-      const explain = "explain (analyze, buffers, format json) select * from holdfast.claim('keyed', 5, 1000, 'w')"
+      const explain = `explain (analyze, buffers, format json) ${claiming("keyed", 5)}`
       yield* connection.execute(explain, [], undefined)
       const [row] = yield* connection.execute(explain, [], undefined)
       const plan = row["QUERY PLAN"][0].Plan
       assert.strictEqual(plan["Actual Rows"], 5)
       assert.isBelow(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], 500)
-      const rest = yield* connection.execute("select id from holdfast.claim('keyed', 100, 1000, 'w')", [], undefined)
+      const rest = yield* connection.execute(claiming("keyed", 100), [], undefined)
       assert.lengthOf(rest, 10)
     }).pipe(Effect.scoped)
   )
@@ -187,7 +84,7 @@ layer(messaging(), { excludeTestServices: true })("the plans of the hot statemen
     () =>
       Effect.gen(function* () {
         const { control } = yield* Scratch
-        for (const table of ["message", "scheduled", "dead_letter"]) {
+        for (const table of ["message", "queue", "lease", "scheduled", "dead_letter"]) {
           yield* control.unsafe(`truncate holdfast.${table}`)
           // or it might see in time what has happened
           yield* control.unsafe(`alter table holdfast.${table} set (autovacuum_enabled = off)`)
@@ -199,14 +96,49 @@ layer(messaging(), { excludeTestServices: true })("the plans of the hot statemen
           ordering_key)
         select '${channel}', n, 't', 'e', '{}', '{}', now(), now(), 'key ' || n % 100 from generate_series(${from}, ${to}) n`
         yield* connection.executeRaw(fill(1, 30, "warm"), [])
-        const claim = "select id from holdfast.claim('warm', 1, 60000, 'w')"
+        const claim = claiming("warm", 1)
         yield* Effect.repeatN(connection.execute(claim, [], undefined), 11)
         yield* connection.executeRaw(fill(1, 20_000, "busy"), [])
-        const explain = "explain (analyze, buffers, format json) select * from holdfast.claim('busy', 5, 60000, 'w')"
+        const explain = `explain (analyze, buffers, format json) ${claiming("busy", 5)}`
         const [row] = yield* connection.execute(explain, [], undefined)
         const plan = row["QUERY PLAN"][0].Plan
         assert.strictEqual(plan["Actual Rows"], 5)
         assert.isBelow(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], 1000)
       }).pipe(Effect.scoped)
+  )
+
+  it.effect("a session that has planned its claims while the queue was empty reads little when it is not", () =>
+    Effect.gen(function* () {
+      const { control } = yield* Scratch
+      const connection = yield* control.reserve
+      yield* Effect.repeatN(connection.execute(claiming("first", 10), [], undefined), 11)
+      yield* connection.executeRaw(
+        `insert into holdfast.queue (channel, message_id, tag, endpoint, payload, headers, created_at, priority, undelayed)
+         select 'first', n, 't', 'e', '{}', '{}', now(), n % 2, false from generate_series(1, 20000) n`,
+        []
+      )
+      for (const sweep of [0, 1, 2]) {
+        const explain = `explain (analyze, buffers, format json) ${claiming("first", 10, 0, sweep)}`
+        const [row] = yield* connection.execute(explain, [], undefined)
+        const plan = row["QUERY PLAN"][0].Plan
+        assert.strictEqual(plan["Actual Rows"], 10)
+        assert.isBelow(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], 400)
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a claim of ten reads no more where thousands wait than where few do", () =>
+    Effect.gen(function* () {
+      const { control } = yield* Scratch
+      yield* control.unsafe(
+        `insert into holdfast.queue (channel, message_id, tag, endpoint, payload, headers, created_at, priority, undelayed)
+         select case when n <= 20 then 'few' else 'many' end, n, 't', 'e', '{}', '{}', now(), 0, false
+         from generate_series(1, 20000) n`
+      )
+      const few = yield* pages(claiming("few", 10))
+      const many = yield* pages(claiming("many", 10))
+      assert.deepStrictEqual([few.rows, many.rows], [10, 10])
+      assert.isBelow(many.pages, 1.5 * few.pages)
+    })
   )
 })

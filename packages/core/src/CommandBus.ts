@@ -263,12 +263,12 @@ const sendNow = (
       })
     : handleNow(bus, entry, command, metadata)
 
-const sendLater = (bus: Bus, addressed: Omit<Addressed, "payload">): Effect.Effect<void, MessagingError> =>
+const sendLater = (bus: Bus, addressed: Addressed): Effect.Effect<void, MessagingError> =>
   Effect.withFiberRuntime((fiber) => {
     const encoded = encode(addressed.message, addressed.entry)
     const put = (payload: string) => {
       const outgoing = nothing()
-      const refused = ready(bus, outgoing, fiber, { ...addressed, payload })
+      const refused = ready(bus, outgoing, fiber, addressed, payload)
       return refused ?? leave(bus.store, fiber.currentContext, outgoing)
     }
     return Either.isEither(encoded) && Either.isRight(encoded) ? put(encoded.right) : Effect.flatMap(encoded, put)
@@ -294,8 +294,8 @@ const sendAllTo = (
     if (!Either.isEither(encoded)) return oneByOne(bus, commands, options)
     if (Either.isLeft(encoded)) return Effect.fail(encoded.left)
     const metadata = metadataIn(fiber, classOf(command), entry.name, options?.headers)
-    const addressed = { entry, route, message: command, metadata, payload: encoded.right, options }
-    const refused = ready(bus, outgoing, fiber, addressed)
+    const addressed = { entry, route, message: command, metadata, options }
+    const refused = ready(bus, outgoing, fiber, addressed, encoded.right)
     if (refused !== undefined) return refused
   }
   if (commands.length === 0) return Effect.succeed([])

@@ -211,8 +211,8 @@ const readyCopies = (
   const entries = bus.registry.byEvent(event._tag)
   for (const entry of entries) {
     if (entry.route === undefined) continue
-    const addressed = { entry, route: entry.route, message: event, metadata, payload, options }
-    const refused = ready(bus, outgoing, fiber, addressed)
+    const addressed = { entry, route: entry.route, message: event, metadata, options }
+    const refused = ready(bus, outgoing, fiber, addressed, payload)
     if (refused !== undefined) return refused
   }
   const except = entries.map(({ name }) => name)

@@ -24,6 +24,7 @@ import { commitUnits } from "./internal/group.ts"
 import { Held } from "./internal/held.ts"
 import { janitor } from "./internal/janitor.ts"
 import * as Keys from "./internal/keys.ts"
+import * as Leases from "./internal/leases.ts"
 import * as Letters from "./internal/letters.ts"
 import { listen } from "./internal/listen.ts"
 import * as Migrate from "./internal/migrate.ts"
@@ -234,14 +235,14 @@ const consuming = (
   { hub, put }: Signals
 ): Pick<Encoded, "claim" | "started" | "renew" | "release" | "wake" | "depth"> => ({
   claim: (options) => mapped(Claim.claim(database, held, options)),
-  started: (leases) => (leases.length === 0 ? Effect.void : mapped(Claim.started(database, leases))),
+  started: (leases) => (leases.length === 0 ? Effect.void : mapped(Leases.started(database, leases))),
   renew: (leases, leaseMillis) =>
-    leases.length === 0 ? Effect.succeed([]) : mapped(Claim.renew(database, held, leases, leaseMillis)),
+    leases.length === 0 ? Effect.succeed([]) : mapped(Leases.renew(database, held, leases, leaseMillis)),
   release: (leases, afterMillis) =>
     leases.length === 0
       ? Effect.void
       : Effect.zipRight(
-          mapped(Claim.release(database, held, leases, afterMillis)),
+          mapped(Leases.release(database, held, leases, afterMillis)),
           put(new Set(leases.map(({ channel }) => channel)))
         ),
   wake: (channel, atMost) => Wake.wake(database, hub, held.marks(channel), channel, atMost),

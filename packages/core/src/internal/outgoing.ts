@@ -5,7 +5,7 @@ import * as Either from "effect/Either"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { Metadata } from "../Envelope.ts"
+import type { Envelope, Metadata } from "../Envelope.ts"
 import type { Entry, Route } from "../HandlerRegistry.ts"
 import type * as Headers from "../Headers.ts"
 import type * as Message from "../Message.ts"
@@ -13,7 +13,7 @@ import { due, type When } from "../MessageScheduler.ts"
 import type { Due, Encoded, Write } from "../MessageStore.ts"
 import { isMessagingError, MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
-import { type Bus, classOf, keyOf, withOrderingKey } from "./dispatch.ts"
+import { type Bus, classOf, keyOf } from "./dispatch.ts"
 import * as Input from "./input.ts"
 
 // Messages on their way to channels. They are made ready first, which may refuse one, and leave together then: what is
@@ -47,13 +47,14 @@ export const ready = (
   bus: Bus,
   outgoing: Outgoing,
   fiber: Fiber.RuntimeFiber<any, any>,
-  { entry, message, metadata, options, payload, route }: Addressed
+  { entry, message, metadata, options, route }: Addressed,
+  payload: string
 ): Effect.Effect<never, MessagingError> | undefined => {
   const tooLarge = sizeProblem(route, metadata, payload)
   if (tooLarge !== undefined) return tooLarge
   const key = keyOf(route, message, metadata)
   if (isMessagingError(key)) return key
-  const envelope = withOrderingKey({ ...metadata, endpoint: entry.name, payload, failures: [] }, key)
+  const envelope = envelopeOf(metadata, entry.name, payload, key)
   const when = sendDue(options) ?? route.delay?.(message)
   const priority = options?.priority ?? route.priority?.(message) ?? 0
   const problem = Input.time(message._tag, when) ?? Input.priority(message._tag, priority)
@@ -76,7 +77,6 @@ export interface Addressed {
   readonly route: Route
   readonly message: Message.Any
   readonly metadata: Metadata
-  readonly payload: string
   readonly options: SendOptions | undefined
 }
 
@@ -112,7 +112,7 @@ export const enqueue = (
 ): Effect.Effect<void, MessagingError> =>
   Effect.withFiberRuntime((fiber) => {
     const outgoing = nothing()
-    const refused = ready(bus, outgoing, fiber, { entry, route, message, metadata, payload, options })
+    const refused = ready(bus, outgoing, fiber, { entry, route, message, metadata, options }, payload)
     return refused ?? leave(bus.store, fiber.currentContext, outgoing)
   })
 
@@ -167,6 +167,19 @@ const commit = (store: Encoded, outgoing: Outgoing, left: number): Effect.Effect
       return Effect.zipRight(Effect.yieldNow(), commit(store, outgoing, left - 1))
     }
   )
+
+/** Field by field: this is done for every message, and to spread costs several times as much. */
+const envelopeOf = (
+  { attempt, headers, id, tag }: Metadata,
+  endpoint: string,
+  payload: string,
+  orderingKey: string | undefined
+): Envelope =>
+  orderingKey === undefined
+    ? { id, tag, endpoint, attempt, headers, payload, failures: none }
+    : { id, tag, endpoint, attempt, headers, payload, failures: none, orderingKey }
+
+const none: Envelope["failures"] = []
 
 const rejected = (detail: string): MessagingError => new MessagingError({ reason: "Rejected", detail })
 

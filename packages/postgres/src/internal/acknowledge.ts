@@ -42,6 +42,31 @@ export const acknowledging = (
     )
   })
 
+/**
+ * `gone` is null if that is all of them. Those that lie close together are found by one walk from the first to the last.
+ *
+ * @internal
+ */
+export const acknowledgeSql = (at: string, dense: boolean): string =>
+  `with clock as materialized (
+       select ${at}now() as now, set_config('synchronous_commit', 'off', true)
+     ), fenced as materialized (
+       select count(*) = cardinality($4::bigint[]) as whole from (
+         select from ${at}lease l
+         where l.channel = $1::text and l.id = any ($4::bigint[]) and l.until > (select now from clock)
+         order by l.id for key share) held
+     ), dequeued as (
+       delete from ${at}queue q
+       where q.channel = $1::text and q.priority = $2::int and (select whole from fenced) and ${
+         dense
+           ? "q.id between $5::bigint and $6::bigint and case when q.id in (select unnest($3::bigint[])) then true end"
+           : "q.id = any ($3::bigint[])"
+       }
+       returning q.id
+     )
+     select (select whole from fenced) as whole,
+       (select case when count(*) < cardinality($3::bigint[]) then coalesce(array_agg(id), '{}') end from dequeued) as gone`
+
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
@@ -104,39 +129,13 @@ const acknowledge = (
 
 const lost = new MessagingError({ reason: leaseLost.otherwise, detail: leaseLost.detail })
 
-/**
- * `gone` is null if that is all of them. Those that lie close together are found by one walk from the first to the last.
- */
-const statement = (database: Database, dense: boolean) =>
-  named(
-    database,
-    dense ? "acknowledge_dense" : "acknowledge",
-    `with clock as materialized (
-       select ${database.at}now() as now, set_config('synchronous_commit', 'off', true)
-     ), fenced as materialized (
-       select count(*) = cardinality($4::bigint[]) as whole from (
-         select from ${database.at}lease l
-         where l.channel = $1::text and l.id = any ($4::bigint[]) and l.until > (select now from clock)
-         order by l.id for key share) held
-     ), dequeued as (
-       delete from ${database.at}queue q
-       where q.channel = $1::text and q.priority = $2::int and (select whole from fenced) and ${
-         dense
-           ? "q.id between $5::bigint and $6::bigint and case when q.id in (select unnest($3::bigint[])) then true end"
-           : "q.id = any ($3::bigint[])"
-       }
-       returning q.id
-     )
-     select (select whole from fenced) as whole,
-       (select case when count(*) < cardinality($3::bigint[]) then coalesce(array_agg(id), '{}') end from dequeued) as gone`
-  )
-
 const asking = (database: Database, leases: ReadonlyArray<Lease>) => {
   const ids = leases.map((lease) => Number(idOf(lease)))
-  const first = Math.min(...ids)
-  const last = Math.max(...ids)
+  const first = ids.reduce((least, id) => Math.min(least, id))
+  const last = ids.reduce((most, id) => Math.max(most, id))
   const dense = last - first < 8 * ids.length
-  return database.run(statement(database, dense), [
+  const { at } = database
+  return database.run(named(database, dense ? "acknowledge_dense" : "acknowledge", acknowledgeSql(at, dense)), [
     ...[leases[0]!.channel, priorityOf(leases[0]!), numbers(ids)],
     ...[numbers(shared(leases).map(({ token }) => token)), ...(dense ? [first, last] : [])]
   ])

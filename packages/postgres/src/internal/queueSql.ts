@@ -18,10 +18,6 @@ export const under = (lease: string, row: string): string =>
   `${row}.channel = ${lease}.channel and ${row}.priority = ${lease}.priority
    and ${row}.id between ${lease}.from_id and ${lease}.last_id and (${lease}.ids is null or ${row}.id = any (${lease}.ids))`
 
-/** Whether a row of the queue is under none. */
-const unleased = (at: string, channel: string, leaseLow: string): string =>
-  `not exists (select from ${at}lease l where l.channel = ${channel} and l.id >= ${leaseLow} and ${under("l", "q")})`
-
 /** The highest id of a priority that is under a lease. */
 export const highest = (at: string, channel: string, leaseLow: string, priority: string): string =>
   `select max(l.last_id) from ${at}lease l
@@ -34,34 +30,59 @@ export const anyUnknown = (at: string, { channel, priorities }: Look): string =>
      lateral (select from ${at}queue q where q.channel = ${channel} and q.priority < g.above and q.priority > g.below
        limit 1) found)`
 
-/** Whether there are rows above all that is leased and that the client has seen. */
-export const anyAbove = (at: string, { channel, lasts, leaseLow, priorities }: Look): string =>
-  `exists (select from unnest(${priorities}, ${lasts}) k (priority, last),
-     lateral (select from ${above(at, channel, "k.priority", `greatest(k.last, (${highest(at, channel, leaseLow, "k.priority")}))`)}
+/** Whether there are rows above all that is leased and above a mark. */
+const anyHigher = (at: string, { channel, leaseLow, priorities }: Look, marks: string): string =>
+  `exists (select from unnest(${priorities}, ${marks}) k (priority, mark),
+     lateral (select from ${above(at, channel, "k.priority", `greatest(k.mark, (${highest(at, channel, leaseLow, "k.priority")}))`)}
        limit 1) found)`
 
+/** Whether there are rows above all that is leased and that the client has seen. */
+export const anyAbove = (at: string, look: Look): string => anyHigher(at, look, look.lasts)
+
 /** Whether there are rows that nobody has leased, from the low marks on. */
-export const anyLeft = (at: string, { channel, leaseLow, lows, priorities }: Look): string =>
-  `exists (select from unnest(${priorities}, ${lows}) k (priority, low),
-     lateral (select from ${above(at, channel, "k.priority", "k.low")}
-       and ${unleased(at, channel, leaseLow)} limit 1) found)`
+export const anyLeft = (at: string, look: Look): string =>
+  `(${anyHigher(at, look, look.lows)} or exists (select from unnest(${look.priorities}, ${look.lows}) k (priority, low),
+     lateral (${lateIds(at, look.channel, "k.priority", "k.low", `(${highest(at, look.channel, look.leaseLow, "k.priority")})`, "1", look.leaseLow)}) found))`
 
 /** The next ids of a priority, from above all that is leased. */
 export const nextQueuedIds = (at: string, channel: string, priority: string, mark: string, limit: string): string =>
   `select q.id from ${above(at, channel, priority, mark)} order by q.id limit ${limit}`
 
-/** The next rows of a priority that nobody has leased, from a mark on. */
-export const nextQueued = (
+/** The next rows of a priority, from above all that is leased. */
+export const nextQueued = (at: string, channel: string, priority: string, mark: string, limit: string): string =>
+  `select ${columns} from ${above(at, channel, priority, mark)} order by q.id limit ${limit}`
+
+/** The ids between two marks that are not leased. The leased ones are listed, so that many leases do no harm. */
+const lateIds = (
   at: string,
   channel: string,
   priority: string,
   mark: string,
+  highest: string,
   limit: string,
   leaseLow: string
 ): string =>
-  `select q.id, q.message_id, q.tag, q.endpoint, q.payload, q.headers, q.undelayed, q.created_at
-   from ${above(at, channel, priority, mark)} and ${unleased(at, channel, leaseLow)}
-   order by q.id limit ${limit}`
+  `select q.id from ${above(at, channel, priority, mark)} and q.id <= ${highest}
+   except select u.id from ${at}lease l cross join lateral (
+     select u.id from ${at}queue u where ${under("l", "u")} and u.id > ${mark}) u
+   where l.channel = ${channel} and l.id >= ${leaseLow} and l.priority = ${priority}
+   order by id limit ${limit}`
+
+/** The rows of a priority that nobody has leased, among those that are. */
+export const late = (
+  at: string,
+  channel: string,
+  priority: string,
+  mark: string,
+  highest: string,
+  limit: string,
+  leaseLow: string
+): string =>
+  `select ${columns} from (${lateIds(at, channel, priority, mark, highest, limit, leaseLow)}) n
+   join ${at}queue q on q.channel = ${channel} and q.priority = ${priority} and q.id = n.id
+   order by q.id`
+
+const columns = "q.id, q.message_id, q.tag, q.endpoint, q.payload, q.headers, q.undelayed, q.created_at"
 
 /** The lowest row that is still there. */
 export const lowest = (at: string, channel: string, priority: string, mark: string): string =>

@@ -60,8 +60,12 @@ create view ${at}waiting as
 create index message_suspect on ${at}message (channel, id) where suspects is not null;
 `
 
-/** A session keeps the plans it made while the tables were empty: a scan of them was cheap then, and is not for long. */
-const indexed = "set enable_seqscan = off set enable_bitmapscan = off set jit = off"
+/**
+ * A session keeps the plans it made while the tables were empty: a scan of them was cheap then, and is not for long. With
+ * the plans thus narrowed there is nothing to gain from making them anew for each claim.
+ */
+const indexed =
+  "set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan"
 
 const look: Sql.Look = {
   channel: "_channel",
@@ -310,23 +314,34 @@ const walk = (at: string): string => `
           exit when _room <= 0;
           _peers := array(select m.id from ${at}message m where m.id = any (_picked) and m.priority = _priority order by m.id);
         end if;
-        _begun := clock_timestamp();
-        if _level = 0 then
-          _from := greatest(_lasts[_at], (${Sql.highest(at, "_channel", "_lease_low", "_priority")}));
-        else
+        _highest := coalesce((${Sql.highest(at, "_channel", "_lease_low", "_priority")}), 0);
+        _from := greatest(_lasts[_at], _highest);
+        if _level > 0 then
+          _begun := clock_timestamp();
           _low := (${Sql.lowest(at, "_channel", "_priority", "case when _level = 2 then 0 else _lows[_at] end")});
-          _lows[_at] := coalesce(_low - 1, greatest(_lows[_at], _lasts[_at]));
-          _cost := _cost + (clock_timestamp() - _begun);
-          continue when _low is null;
-          _from := _low - 1;
+          _lows[_at] := coalesce(_low - 1, _from);
+          _found := 0;
+          if _low <= _highest then
+            -- what was committed late lies among the rows of leases
+            _token := nextval('${at}lease_token');
+            return query ${taking(at, ranked(Sql.late(at, "_channel", "_priority", "_low - 1", "_highest", "_room", "_lease_low")), true)};
+            get diagnostics _found = row_count;
+            _taken := _taken + _found;
+            _left := _left - _found;
+            _room := _room - _found;
+          end if;
+          if _found = 0 then
+            _cost := _cost + (clock_timestamp() - _begun);
+          end if;
+          exit when _left <= 0;
+          continue when _low is null or _room <= 0;
+          _from := greatest(_low - 1, _highest);
         end if;
-        _begun := clock_timestamp();
         _token := nextval('${at}lease_token');
-        if _level = 0 and cardinality(_picked) = 0 then
+        if cardinality(_picked) = 0 then
           return query ${takingRange(at)};
         else
-          _highest := coalesce((${Sql.highest(at, "_channel", "_lease_low", "_priority")}), 0);
-          return query ${taking(at, ranked(Sql.nextQueued(at, "_channel", "_priority", "_from", "_room", "_lease_low")))};
+          return query ${taking(at, ranked(Sql.nextQueued(at, "_channel", "_priority", "_from", "_room")), false)};
         end if;
         get diagnostics _found = row_count;
         if _found > 0 then
@@ -335,8 +350,6 @@ const walk = (at: string): string => `
           _lasts[_at] := greatest(_lasts[_at], (
             select l.last_id from ${at}lease l where l.channel = _channel and l.id = _token));
           exit when _left <= 0;
-        elsif _level > 0 then
-          _cost := _cost + (clock_timestamp() - _begun);
         end if;
       end loop;
       exit when _left <= cardinality(_picked) or _short <= _level;
@@ -364,11 +377,11 @@ const takingRange = (at: string): string =>
        and q.id >= l.from_id and q.id <= l.last_id order by q.id) t`
 
 /** What lies among the rows of other leases is named one by one. */
-const taking = (at: string, rows: string): string =>
+const taking = (at: string, rows: string, amongLeased: boolean): string =>
   `with taken as materialized (${rows}), leased as (
      insert into ${at}lease (channel, id, priority, from_id, last_id, ids, until, owner, begun)
      select _channel, _token, _priority, min(t.id), max(t.id),
-       case when min(t.id) <= _highest then array_agg(t.id) end, _until, _owner, not _ahead
+       ${amongLeased ? "array_agg(t.id)" : "null"}, _until, _owner, not _ahead
      from taken t having count(*) > 0
    )
    select ${answered()} from taken t`
