@@ -186,7 +186,11 @@ describe("messaging's own pool that is exhausted", () => {
       yield* Effect.scoped(
         Effect.gen(function* () {
           const blocker = yield* control.reserve
-          yield* blocker.executeUnprepared("begin; lock table holdfast.subscription in access exclusive mode", [], undefined)
+          yield* blocker.executeUnprepared(
+            "begin; lock table holdfast.subscription in access exclusive mode",
+            [],
+            undefined
+          )
           yield* Effect.addFinalizer(() => Effect.orDie(blocker.executeUnprepared("rollback", [], undefined)))
           // each holds a connection while it waits for the lock
           const waiting = yield* Effect.replicateEffect(Effect.fork(store.subscriptions), 4)
