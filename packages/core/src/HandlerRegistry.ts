@@ -10,7 +10,9 @@ import type * as Schedule from "effect/Schedule"
 import type { Channel, DeadLetterPolicy, Policy } from "./Channel.ts"
 import { MessageFailed } from "./DeadLetter.ts"
 import type { Metadata } from "./Envelope.ts"
+import type { Breaker, Circuit } from "./internal/circuit.ts"
 import * as interceptors from "./internal/interceptors.ts"
+import type { RouteLimit } from "./internal/limits.ts"
 import { Observer } from "./internal/observer.ts"
 import { twoOfOneTag } from "./internal/wire.ts"
 import type * as Message from "./Message.ts"
@@ -52,6 +54,10 @@ export interface Route {
   readonly deadLetter: DeadLetterPolicy
   /** The durable name of the channel that is told of each message that is given up. */
   readonly errorChannel: string | undefined
+  /** The handler's own limits and its channel's: a message begins when all of them have room. @internal */
+  readonly limits: ReadonlyArray<RouteLimit>
+  /** @internal */
+  readonly circuitBreaker: Breaker | undefined
 }
 
 /**
@@ -123,6 +129,8 @@ export class HandlerRegistry extends Context.Tag("@holdfast/core/HandlerRegistry
     readonly oneAtATime: <A, E, R>(key: string, effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** Since when, by this process's clock, it has met messages that nobody here handles. */
     readonly unknownSince: Map<string, number>
+    /** How the infrastructure of handlers does, as this process sees it. @internal */
+    readonly circuits: Map<string, Circuit>
     /** @internal */
     readonly interceptors: interceptors.Interceptors
     /** @internal */
@@ -195,6 +203,7 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
       all: () => [...byName.values()],
       oneAtATime: makeQueues(),
       unknownSince: new Map(),
+      circuits: new Map(),
       reserve: (concurrency) => (reserved += concurrency),
       interceptors: interceptors.make(),
       observe: observer.observe

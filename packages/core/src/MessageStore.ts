@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as memory from "./internal/memoryStore.ts"
 import type { MessagingError } from "./MessagingError.ts"
+import type { Flow } from "./messageStore/flow.ts"
 import type {
   DeadLetterRow,
   Delivery,
@@ -26,6 +27,7 @@ import type {
   Write
 } from "./messageStore/records.ts"
 
+export * from "./messageStore/flow.ts"
 export * from "./messageStore/records.ts"
 
 /**
@@ -178,6 +180,9 @@ export interface Encoded {
   /** The channels that are paused, by name. */
   readonly paused: Effect.Effect<ReadonlyArray<string>, MessagingError>
 
+  /** Pauses of handlers and tenants, limits, and what is held because of them. */
+  readonly flow: Flow
+
   /** Notes that the channel has a consumer, now by the store's clock. */
   readonly heartbeat: (channel: string) => Effect.Effect<void, MessagingError>
   /** The channels with a heartbeat that is at most so old, by name. */
@@ -226,10 +231,16 @@ export interface Encoded {
   readonly replay: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
   readonly deleteDeadLetters: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
 
-  /** How many messages wait on the channel, ready or claimed, and how many for their time. */
+  /**
+   * How many messages wait on the channel, ready or claimed, and how many for their time; and, if there are any, how
+   * many are held by a pause of their handler or tenant or by a limit.
+   */
   readonly depth: (
     channel: string
-  ) => Effect.Effect<{ readonly ready: number; readonly scheduled: number }, MessagingError>
+  ) => Effect.Effect<
+    { readonly ready: number; readonly scheduled: number; readonly held?: number | undefined },
+    MessagingError
+  >
 }
 
 /**

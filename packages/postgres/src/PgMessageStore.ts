@@ -20,6 +20,7 @@ import { makeCommitter } from "./internal/committer.ts"
 import * as Consumers from "./internal/consumers.ts"
 import * as Database from "./internal/database.ts"
 import { isInfrastructure, toMessagingError } from "./internal/errors.ts"
+import * as Flow from "./internal/flow.ts"
 import { commitUnits } from "./internal/group.ts"
 import { janitor } from "./internal/janitor.ts"
 import * as Keys from "./internal/keys.ts"
@@ -131,6 +132,7 @@ export const make = (
       ...clock(database, options.testing ?? false),
       ...consuming(database, signals),
       ...consumers(database, signals),
+      flow: flow(database, signals),
       ...keys(database, signals.hub),
       ...views(database, signals)
     }
@@ -227,6 +229,20 @@ const consumers = (
   paused: mapped(Consumers.paused(database)),
   heartbeat: (channel) => mapped(Consumers.heartbeat(database, channel)),
   consumed: (withinMillis) => mapped(Consumers.consumed(database, withinMillis))
+})
+
+const flow = (database: Database.Database, { put }: Signals): Encoded["flow"] => ({
+  pause: (target, reason) => mapped(Flow.pause(database, target, reason)),
+  resume: (target) => mapped(Flow.resume(database, target, put)),
+  pauses: mapped(Flow.pauses(database)),
+  hold: (leases, by) => Effect.flatMap(mapped(Flow.hold(database, leases, by)), put),
+  take: (options) => mapped(Flow.take(database, options)),
+  giveBack: (owner, names) =>
+    Effect.flatMap(mapped(Flow.giveBack(database, owner, names)), (channels) =>
+      Effect.forEach(channels, (channel) => mapped(Flow.admit(database, channel, put)), { discard: true })
+    ),
+  renew: (owner, leaseMillis, permits) => mapped(Flow.renew(database, owner, leaseMillis, permits)),
+  refresh: (channel) => mapped(Flow.refresh(database, channel, put))
 })
 
 const keys = (

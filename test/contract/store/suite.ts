@@ -8,6 +8,7 @@ import { claiming } from "./claiming.ts"
 import { committing } from "./committing.ts"
 import { deadLetters } from "./deadLetters.ts"
 import type { Features } from "./fixtures.ts"
+import { flows } from "./flow.ts"
 import { keys } from "./keys.ts"
 import { leases } from "./leases.ts"
 import { ordering } from "./ordering.ts"
@@ -38,4 +39,5 @@ export const suite = <E>(
     waking(it)
     ordering(it)
     pausing(it)
+    flows(it)
   })

@@ -43,7 +43,7 @@ export const claimUntil = (parts: Parts, options: Options): Effect.Effect<Reason
 type Rest = Effect.Effect<boolean>
 
 const resting = (parts: Parts, { pollMillis, schedule }: Options): Rest =>
-  schedule === undefined ? Effect.as(parts.source.wake(pollMillis), true) : restingBy(schedule)
+  schedule === undefined ? Effect.as(parts.flow.rest(pollMillis, parts.source.wake), true) : restingBy(schedule)
 
 /** As the driver of a schedule does, but for however long. */
 const restingBy = (schedule: Schedule.Schedule<unknown>): Rest => {
@@ -79,6 +79,11 @@ const loop = (parts: Parts, options: Options, rest: Rest): Effect.Effect<Reason>
         yield* fewerInFlight(parts, inFlight)
         continue
       }
+      const closed = yield* parts.flow.closedMillis(parts.endpoints)
+      if (closed > 0) {
+        yield* sleep(closed)
+        continue
+      }
       const claimed = yield* claim(parts, free)
       if (claimed === free) continue
       const empty = claimed === 0 && inFlight === 0
@@ -92,7 +97,7 @@ const awaitsEmpty = ({ empty, schedule }: Options): boolean => empty || schedule
 
 /** One step that cannot be cut in two: what the store has leased to us, we handle. Answers how many that is. */
 const claim = (parts: Parts, limit: number): Effect.Effect<number> =>
-  parts.source.claim(limit).pipe(
+  Effect.zipRight(parts.flow.fresh, parts.source.claim(limit)).pipe(
     Effect.tap(noteClaim),
     Effect.tap((deliveries) => Effect.forEach(deliveries, (delivery) => start(parts, delivery), { discard: true })),
     Effect.map((deliveries: ReadonlyArray<Delivery>) => deliveries.length),
@@ -110,7 +115,7 @@ const backoff = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.
 const moreOrFewer = (parts: Parts, { pollMillis }: Options): Effect.Effect<void> =>
   Effect.suspend(() =>
     Effect.race(
-      Effect.interruptible(parts.source.wake(pollMillis)),
+      Effect.interruptible(parts.flow.rest(pollMillis, parts.source.wake)),
       Effect.interruptible(fewerInFlight(parts, Math.max(1, parts.inFlight.size)))
     )
   )

@@ -9,6 +9,7 @@ import type { HandlerRegistry } from "../HandlerRegistry.ts"
 import type { Delivery, Encoded } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
 import { type Consuming, deliver, noteClaim } from "./deliver.ts"
+import * as Flow from "./flow.ts"
 import * as Source from "./source.ts"
 
 /** @internal */
@@ -31,11 +32,13 @@ export const make = (
 ): Parts => {
   const lost = new Set<Delivery>()
   const state = { stopping: false, handled: 0, slotFreed: () => {} }
+  const source = Source.make(store, channel, options)
   return {
     store,
     registry,
-    source: Source.make(store, channel, options),
+    source,
     policy,
+    flow: Flow.make(store, registry, source, policy, options),
     inFlight: new Map(),
     lost,
     state,
@@ -78,7 +81,9 @@ export const drain = (parts: Parts, options: { readonly leaseMillis: number }): 
   Effect.gen(function* () {
     yield* Effect.forkScoped(renewForever(parts, options.leaseMillis))
     let handled = 0
-    while (yield* drainOne(parts)) handled++
+    do {
+      while (yield* drainOne(parts)) handled++
+    } while (yield* letGo(parts))
     return handled
   }).pipe(Effect.scoped)
 
@@ -89,7 +94,7 @@ export const drain = (parts: Parts, options: { readonly leaseMillis: number }): 
 /** Answers whether there was a message. One that is interrupted gives it back. */
 const drainOne = (parts: Parts): Effect.Effect<boolean, MessagingError> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.tap(parts.source.claim(1), noteClaim), ([delivery]) => {
+    Effect.flatMap(Effect.zipRight(parts.flow.fresh, Effect.tap(parts.source.claim(1), noteClaim)), ([delivery]) => {
       if (delivery === undefined) return Effect.succeed(false)
       // its own fiber, whatever the handler does to it
       return Effect.flatMap(start(parts, delivery), (fiber) => {
@@ -105,12 +110,22 @@ const drainOne = (parts: Parts): Effect.Effect<boolean, MessagingError> =>
     })
   )
 
+/** Answers whether a limit has let messages go that it held. */
+const letGo = ({ flow, source, store }: Parts): Effect.Effect<boolean, MessagingError> =>
+  Effect.gen(function* () {
+    const before = yield* store.depth(source.channel)
+    if (before.held === undefined || !(yield* flow.refresh)) return false
+    const after = yield* store.depth(source.channel)
+    return (after.held ?? 0) < before.held
+  })
+
 /** Off the work path: a handler that blocks nothing but itself keeps its lease. */
 const renewForever = (parts: Parts, leaseMillis: number): Effect.Effect<never> =>
   Effect.flatMap(Clock.currentTimeMillis, (started) => {
     let renewedAt = started
     const renew = Effect.gen(function* () {
       yield* Effect.sleep(Math.floor(leaseMillis / 3))
+      yield* parts.flow.renew
       const deliveries = [...parts.inFlight.keys()]
       const now = yield* Clock.currentTimeMillis
       const lost =

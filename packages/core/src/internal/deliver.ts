@@ -18,6 +18,7 @@ import * as UnitOfWork from "../UnitOfWork.ts"
 import { versionOf } from "./decode.ts"
 import { AlreadyHandled, orderingKeyOf, retryInPlace, withOrderingKey } from "./dispatch.ts"
 import { render, verdict } from "./failure.ts"
+import type { Flow } from "./flow.ts"
 import { giveUp, isIncurable, policyOf } from "./giveUp.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
@@ -33,6 +34,7 @@ export interface Consuming {
   readonly registry: HandlerRegistry["Type"]
   readonly source: Source
   readonly policy: Policy
+  readonly flow: Flow
   /** The consumer lost the message, or is shutting down: what is interrupted now failed nobody's attempt. */
   readonly interrupted: (delivery: Delivery) => "Lost" | "Stopping" | undefined
 }
@@ -67,6 +69,8 @@ const deliverWith = (
 ): Effect.Effect<Outcome, MessagingError> =>
   Effect.gen(function* () {
     const { envelope } = delivery
+    const paused = consuming.flow.paused(delivery)
+    if (paused !== undefined) return yield* patiently(paused)
     if (delivery.crashes >= policyOf(consuming, envelope).deadLetter.afterCrashes) {
       return yield* patiently(crashed(consuming, delivery))
     }
@@ -89,11 +93,15 @@ const deliverWith = (
       return yield* patiently(putBack(consuming, delivery, withOrderingKey(envelope, orderingKey), due))
     }
     if (hasExpired(entry, delivery)) return yield* patiently(expire(consuming, delivery, message))
+    const begun = consuming.flow.begin(entry, delivery, message)
+    const stopped = begun === undefined ? undefined : yield* patiently(begun)
+    if (stopped !== undefined) return stopped
     let committed = false
     const run = handle(consuming, entry, delivery, message, () => {
       committed = true
     })
     const exit = yield* Effect.exit(restore(key === undefined ? run : consuming.registry.oneAtATime(key, run)))
+    if (begun !== undefined) yield* consuming.flow.leave(delivery)
     // who takes the lease away while the commit is on its way comes too late: what was committed is handled
     const ended = committed ? Exit.void : exit
     if (committed && Exit.isFailure(exit) && !Cause.isInterrupted(exit.cause))
@@ -102,7 +110,9 @@ const deliverWith = (
   })
 
 /** A database that is away for a moment when the message is settled: the lease outlives that. */
-const patiently = (settled: Effect.Effect<Outcome, MessagingError>): Effect.Effect<Outcome, MessagingError> =>
+const patiently = <A extends Outcome | undefined>(
+  settled: Effect.Effect<A, MessagingError>
+): Effect.Effect<A, MessagingError> =>
   Effect.retry(settled, {
     while: (error) => error.reason === "Unavailable",
     schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo("8 seconds"))
@@ -181,9 +191,12 @@ const settle = (
 ): Effect.Effect<Outcome, MessagingError> => {
   const { registry, source, store } = consuming
   const { envelope } = delivery
+  const hasBreaker = entry.route?.circuitBreaker !== undefined
+  const answered = hasBreaker ? consuming.flow.answered(entry) : Effect.void
   if (Exit.isSuccess(exit)) {
     registry.observe?.({ _tag: "Handled", message, envelope })
-    return Effect.as(source.settled(delivery), "Handled")
+    const settled = Effect.as(source.settled(delivery), "Handled" as const)
+    return hasBreaker ? Effect.zipRight(answered, settled) : settled
   }
   const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
   if (error instanceof AlreadyHandled) return Effect.as(source.settled(delivery), "Handled")
@@ -197,9 +210,11 @@ const settle = (
     some(exit.cause, (value) => isInfrastructure(store, classifier, value))
       ? Effect.zipRight(
           Effect.logWarning("The infrastructure failed, not the handler: the message is given back", exit.cause),
-          release(source, delivery, infrastructureBackoffMillis)
+          Effect.flatMap(hasBreaker ? consuming.flow.broke(entry) : Effect.succeed(0), (closedMillis) =>
+            release(source, delivery, Math.max(infrastructureBackoffMillis, closedMillis))
+          )
         )
-      : failed(consuming, entry, delivery, exit.cause)
+      : Effect.zipRight(answered, failed(consuming, entry, delivery, exit.cause))
   )
 }
 

@@ -21,6 +21,7 @@ export const make: Effect.Effect<Encoded> = Effect.sync(() => {
     commit: (units) => at((now) => units.map((writes) => commit(state, now, writes))),
     ...consuming(state),
     ...consumers(state),
+    flow: flow(state),
     ...subscribing(state),
     ...keys(state),
     ...views(state)
@@ -79,24 +80,18 @@ const consuming = ({ messages }: State): Pick<Encoded, "claim" | "renew" | "rele
     at((now) => {
       const rows = messages.all().filter((row) => row.channel === name)
       const scheduled = rows.filter((row) => waits(now, row)).length
-      return { ready: rows.length - scheduled, scheduled }
+      const held = rows.filter((row) => row.held !== undefined).length
+      return { ready: rows.length - scheduled - held, scheduled, ...(held === 0 ? undefined : { held }) }
     })
 })
 
 const consumers = ({
+  flows,
   heartbeats,
   messages
 }: State): Pick<Encoded, "pause" | "resume" | "paused" | "heartbeat" | "consumed"> => ({
-  pause: (channel) =>
-    Effect.sync(() => {
-      messages.channel(channel).paused = true
-    }),
-  resume: (name) =>
-    Effect.sync(() => {
-      const channel = messages.channel(name)
-      channel.paused = false
-      channel.waiters.wake()
-    }),
+  pause: (channel) => at((now) => flows.pause(now, { channel }, undefined)),
+  resume: (channel) => at((now) => flows.resume(now, { channel })),
   paused: Effect.sync(() => messages.paused()),
   heartbeat: (channel) => at((now) => void heartbeats.set(channel, now)),
   consumed: (withinMillis) =>
@@ -106,6 +101,17 @@ const consumers = ({
         .map(([channel]) => channel)
         .sort()
     )
+})
+
+const flow = ({ flows }: State): Encoded["flow"] => ({
+  pause: (target, reason) => at((now) => flows.pause(now, target, reason)),
+  resume: (target) => at((now) => flows.resume(now, target)),
+  pauses: Effect.sync(() => flows.all()),
+  hold: (leases, by) => at((now) => flows.hold(now, leases, by)),
+  take: (options) => at((now) => flows.take(now, options)),
+  giveBack: (owner, names) => at((now) => flows.giveBack(now, owner, names)),
+  renew: (owner, leaseMillis, permits) => at((now) => flows.renew(now, owner, leaseMillis, permits)),
+  refresh: (channel) => at((now) => flows.refresh(now, channel))
 })
 
 const subscribing = ({ subscriptions }: State): Pick<Encoded, "subscribe" | "unsubscribe" | "subscriptions"> => ({

@@ -29,6 +29,8 @@ export interface Source {
   /** What follows once that unit has committed. */
   readonly settled: (delivery: Delivery) => Effect.Effect<void, MessagingError>
   readonly release: (delivery: Delivery, afterMillis: number) => Effect.Effect<void, MessagingError>
+  /** Sets messages aside until a pause ends or a limit has room; what a broker keeps comes again after a while. */
+  readonly hold: (deliveries: ReadonlyArray<Delivery>, by: string) => Effect.Effect<void, MessagingError>
   readonly retry: (
     delivery: Delivery,
     failures: ReadonlyArray<Failure>,
@@ -105,6 +107,11 @@ const stored = (
   settle: ({ lease }) => [{ _tag: "Acknowledge", lease }],
   settled: () => Effect.void,
   release: ({ lease }, afterMillis) => store.release([lease], afterMillis),
+  hold: (deliveries, by) =>
+    store.flow.hold(
+      deliveries.map(({ lease }) => lease),
+      by
+    ),
   retry: ({ lease }, failures, afterMillis) => commitOne(store, [{ _tag: "Retry", lease, failures, afterMillis }]),
   park: ({ lease }, envelope, verdict) => [{ _tag: "Park", channel, lease, envelope, ...verdict }],
   discard: ({ lease }) => commitOne(store, [{ _tag: "Acknowledge", lease }])
@@ -155,6 +162,13 @@ const both = (kept: Source, broker: Source, paused: Effect.Effect<boolean, Messa
     settle: (delivery) => of(delivery).settle(delivery),
     settled: (delivery) => of(delivery).settled(delivery),
     release: (delivery, afterMillis) => of(delivery).release(delivery, afterMillis),
+    hold: (deliveries, by) => {
+      const [others, own] = Arr.partition(deliveries, (delivery) => replayed.has(delivery))
+      return Effect.zipRight(
+        own.length === 0 ? Effect.void : kept.hold(own, by),
+        others.length === 0 ? Effect.void : broker.hold(others, by)
+      )
+    },
     retry: (delivery, failures, afterMillis) => of(delivery).retry(delivery, failures, afterMillis),
     park: (delivery, envelope, verdict) => of(delivery).park(delivery, envelope, verdict),
     discard: (delivery) => of(delivery).discard(delivery)
@@ -169,6 +183,10 @@ const direct = (channel: Direct, options: { readonly leaseMillis: number }): Sou
   settle: ({ envelope }) => [remember(channel.name, envelope)],
   settled: channel.driver.acknowledge,
   release: (delivery, afterMillis) => channel.driver.release(delivery, delivery.envelope, afterMillis),
+  hold: (deliveries) =>
+    Effect.forEach(deliveries, (delivery) => channel.driver.release(delivery, delivery.envelope, heldMillis), {
+      discard: true
+    }),
   retry: (delivery, failures, afterMillis) =>
     channel.driver.release(delivery, { ...delivery.envelope, failures, attempt: failures.length + 1 }, afterMillis),
   park: (_, envelope, verdict) => [
@@ -183,6 +201,9 @@ const remember = (channel: string, envelope: Envelope): Deduplicate => ({
   key: inboxKey(channel, envelope),
   windowMillis: inboxWindowMillis
 })
+
+/** When a broker gives out again what is paused or over a limit. */
+const heldMillis = 1_000
 
 const inboxWindowMillis = 7 * 24 * 60 * 60 * 1000
 

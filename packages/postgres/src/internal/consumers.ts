@@ -5,14 +5,15 @@ import type { Row } from "./pgQuery.ts"
 import { interval, text } from "./rows.ts"
 
 /** @internal */
-export const pause = (database: Database, channel: string): Effect.Effect<void, SqlError> => {
+export const pause = (database: Database, channel: string, reason?: string): Effect.Effect<void, SqlError> => {
   const statement = named(
     database,
     "pause",
-    `insert into ${database.at}paused (channel, paused_at) values ($1::text, ${database.at}now())
+    `insert into ${database.at}paused (channel, paused_at, reason)
+     values ($1::text, ${database.at}now(), $2::text)
      on conflict (channel) do nothing`
   )
-  return Effect.asVoid(database.run(statement, [channel]))
+  return Effect.asVoid(database.run(statement, [channel, reason ?? null]))
 }
 
 /** @internal */

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as EffectScope from "effect/Scope"
 import { type Database, named } from "./database.ts"
+import { sweep as sweepFlow } from "./flow.ts"
 import { live } from "./live.ts"
 import type { Statement } from "./pgQuery.ts"
 
@@ -41,7 +42,9 @@ export const sweep = (database: Database): Effect.Effect<void, SqlError> => {
          and (result is not null or lease_until <= (select ${at}now()) - interval '1 hour')
        order by coalesce(expires_at, lease_until) limit ${batch} for update skip locked)) returning 1`
   )
-  return Effect.zipRight(untilEmpty(database, deduplication), untilEmpty(database, idempotency))
+  return Effect.zipRight(untilEmpty(database, deduplication), untilEmpty(database, idempotency)).pipe(
+    Effect.zipRight(sweepFlow(database))
+  )
 }
 
 // -----------------------------------------------------------------------------

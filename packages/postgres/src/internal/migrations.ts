@@ -1,6 +1,7 @@
 import { initial } from "./migrations/m0001Initial.ts"
 import { ordering } from "./migrations/m0002Ordering.ts"
 import { consumers } from "./migrations/m0003Consumers.ts"
+import { flow } from "./migrations/m0006Flow.ts"
 
 /**
  * One step of the schema. Once released, a step never changes.
@@ -15,7 +16,7 @@ export interface Migration {
 }
 
 /** @internal */
-export const migrations: ReadonlyArray<Migration> = [initial, ordering, consumers]
+export const migrations: ReadonlyArray<Migration> = [initial, ordering, consumers, flow]
 
 /**
  * The schema this build works with.
