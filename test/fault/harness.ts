@@ -28,12 +28,12 @@ const createTables = Effect.gen(function* () {
 })
 
 /** A worker process, killed at the latest when the scope closes. */
-export const startWorker = (env: Record<string, string> = {}) =>
+export const startWorker = (env: Record<string, string> = {}, script = "worker.js") =>
   Effect.acquireRelease(
     Effect.gen(function* () {
       const { config } = yield* PgClient.PgClient
       const url = Redacted.value(config.url!)
-      const child = spawn(process.execPath, [fileURLToPath(new URL("../dist/fault/worker.js", import.meta.url))], {
+      const child = spawn(process.execPath, [fileURLToPath(new URL(`../dist/fault/${script}`, import.meta.url))], {
         env: { ...process.env, SLOWNESS: "1 millis", ...env, DATABASE_URL: url },
         stdio: ["ignore", "ignore", "inherit"]
       })

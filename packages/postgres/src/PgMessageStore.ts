@@ -235,7 +235,10 @@ const flow = (database: Database.Database, { put }: Signals): Encoded["flow"] =>
   pause: (target, reason) => mapped(Flow.pause(database, target, reason)),
   resume: (target) => mapped(Flow.resume(database, target, put)),
   pauses: mapped(Flow.pauses(database)),
-  hold: (leases, by) => Effect.flatMap(mapped(Flow.hold(database, leases, by)), put),
+  hold: (leases, by) =>
+    Effect.flatMap(mapped(Flow.hold(database, leases, by)), (channels) =>
+      Effect.as(put(channels), channels.size === 0)
+    ),
   take: (options) => mapped(Flow.take(database, options)),
   giveBack: (owner, names) =>
     Effect.flatMap(mapped(Flow.giveBack(database, owner, names)), (channels) =>

@@ -13,6 +13,7 @@ import { deduplication } from "./deduplication.ts"
 import { direct } from "./direct.ts"
 import { brokersErrors, errorChannels } from "./errorChannels.ts"
 import { durableRetries, events } from "./events.ts"
+import { circuits, limits as flowLimits, flowPauses } from "./flow.ts"
 import { idempotency } from "./idempotency.ts"
 import { interceptions } from "./interceptions.ts"
 import { interceptors } from "./interceptors.ts"
@@ -72,6 +73,9 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("consumers with a schedule", () => schedules(backend))
   describe("a consumer stops after", () => stopConditions(backend))
   describe("a pause", () => pausing(backend))
+  describe("a pause of handlers and tenants", () => flowPauses(backend))
+  describe("rate and concurrency limits", () => flowLimits(backend))
+  describe("a circuit", () => circuits(backend))
   describe("wiring:", () => wiring(backend))
   describe("leases", () => leases(backend))
   describe("shutdown", () => shutdown(backend))

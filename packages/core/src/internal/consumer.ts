@@ -70,7 +70,7 @@ export const start = (parts: Parts, delivery: Delivery): Effect.Effect<Fiber.Run
     fiber.addObserver((exit) => {
       parts.inFlight.delete(delivery)
       parts.lost.delete(delivery)
-      if (Exit.isSuccess(exit) && exit.value !== "Released" && exit.value !== "Lost") parts.state.handled++
+      if (Exit.isSuccess(exit) && !isGivenBack(exit.value) && exit.value !== "Lost") parts.state.handled++
       parts.state.slotFreed()
     })
     return fiber
@@ -82,7 +82,9 @@ export const drain = (parts: Parts, options: { readonly leaseMillis: number }): 
     yield* Effect.forkScoped(renewForever(parts, options.leaseMillis))
     let handled = 0
     do {
-      while (yield* drainOne(parts)) handled++
+      for (let drained = yield* drainOne(parts); drained !== "Empty"; drained = yield* drainOne(parts)) {
+        if (drained === "Drained") handled++
+      }
     } while (yield* letGo(parts))
     return handled
   }).pipe(Effect.scoped)
@@ -91,20 +93,22 @@ export const drain = (parts: Parts, options: { readonly leaseMillis: number }): 
 // internal
 // -----------------------------------------------------------------------------
 
-/** Answers whether there was a message. One that is interrupted gives it back. */
-const drainOne = (parts: Parts): Effect.Effect<boolean, MessagingError> =>
+const isGivenBack = (outcome: unknown): boolean => outcome === "Released" || outcome === "Held"
+
+/** What was set aside does not count. A message that is interrupted gives it back. */
+const drainOne = (parts: Parts): Effect.Effect<"Drained" | "Held" | "Empty", MessagingError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.zipRight(parts.flow.fresh, Effect.tap(parts.source.claim(1), noteClaim)), ([delivery]) => {
-      if (delivery === undefined) return Effect.succeed(false)
+      if (delivery === undefined) return Effect.succeed("Empty" as const)
       // its own fiber, whatever the handler does to it
       return Effect.flatMap(start(parts, delivery), (fiber) => {
         const giveBack = Effect.suspend(() => {
           parts.state.stopping = true
           return Fiber.interrupt(fiber)
         })
-        return Effect.as(
+        return Effect.map(
           Effect.onInterrupt(restore(Fiber.await(fiber)), () => giveBack),
-          true
+          (exit) => (Exit.isSuccess(exit) && exit.value === "Held" ? "Held" : "Drained")
         )
       })
     })

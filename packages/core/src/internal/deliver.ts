@@ -40,7 +40,7 @@ export interface Consuming {
 }
 
 /** How the message ended, for this time. @internal */
-export type Outcome = "Handled" | "Retried" | "Parked" | "Discarded" | "Expired" | "Released" | "Lost"
+export type Outcome = "Handled" | "Retried" | "Parked" | "Discarded" | "Expired" | "Held" | "Released" | "Lost"
 
 /** Handles one claimed message and settles it. Never fails: what cannot be settled comes back when its lease ends. @internal */
 export const deliver = (consuming: Consuming, delivery: Delivery): Effect.Effect<Outcome> =>

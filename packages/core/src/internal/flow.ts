@@ -19,7 +19,7 @@ import type { Source } from "./source.ts"
  */
 export interface Flow {
   /** Sets a message aside whose handler or tenant is paused. */
-  readonly paused: (delivery: Delivery) => Effect.Effect<"Released", MessagingError> | undefined
+  readonly paused: (delivery: Delivery) => Effect.Effect<"Held", MessagingError> | undefined
   /**
    * Gives a message back whose handler's circuit is open, sets one aside that is over a limit; and lets the others
    * begin, which answers undefined.
@@ -28,7 +28,7 @@ export interface Flow {
     entry: Entry,
     delivery: Delivery,
     message: unknown
-  ) => Effect.Effect<"Released" | undefined, MessagingError> | undefined
+  ) => Effect.Effect<"Held" | undefined, MessagingError> | undefined
   /** The handler has ended: its permits are free. */
   readonly leave: (delivery: Delivery) => Effect.Effect<void>
   /** The handler's infrastructure failed. Answers for how many milliseconds its messages do not begin. */
@@ -57,7 +57,7 @@ export const make = (
 ): Flow => {
   const state: State = { pauses: [], holding: false, until: 0, stale: true, changed: undefined }
   const taken = permits.make(store, options)
-  const hold = holding(source)
+  const hold = holding(source, state)
   const refresh = Effect.suspend(() => {
     state.stale = false
     return Effect.zipWith(
@@ -86,14 +86,14 @@ export const make = (
           ? Effect.succeed(undefined)
           : Effect.as(
               Effect.tap(hold({ delivery, by: refused }), () => Effect.sync(() => setAside(state))),
-              "Released" as const
+              "Held" as const
             )
       )
     })
   return {
     paused: (delivery) => {
       const pause = state.pauses.length === 0 ? undefined : pauseOf(state.pauses, policy, delivery)
-      return pause === undefined ? undefined : Effect.as(hold({ delivery, by: pause }), "Released")
+      return pause === undefined ? undefined : Effect.as(hold({ delivery, by: pause }), "Held")
     },
     begin: (entry, delivery, message) => {
       const limited = entry.route !== undefined && entry.route.limits.length > 0
@@ -170,7 +170,7 @@ const pauseOf = (pauses: State["pauses"], policy: Policy, { envelope }: Delivery
   )?.key
 
 /** Together with what others set aside at the same time. */
-const holding = (source: Source) =>
+const holding = (source: Source, state: State) =>
   batch.make<{ readonly delivery: Delivery; readonly by: string }, void, MessagingError>((items) => {
     const groups = new Map<string, Array<Delivery>>()
     for (const { by, delivery } of items) {
@@ -179,7 +179,16 @@ const holding = (source: Source) =>
       else group.push(delivery)
     }
     return Effect.as(
-      Effect.forEach(groups, ([by, deliveries]) => source.hold(deliveries, by), { discard: true }),
+      Effect.forEach(
+        groups,
+        ([by, deliveries]) =>
+          Effect.tap(source.hold(deliveries, by), (held) => {
+            // the pause has ended: without learning that, they would be claimed and given back all the time
+            if (!held) state.stale = true
+            return Effect.void
+          }),
+        { discard: true }
+      ),
       items.map(() => undefined)
     )
   })
@@ -199,12 +208,12 @@ const tried = (
   source: Source,
   breaker: circuit.Circuit,
   delivery: Delivery,
-  enter: Effect.Effect<"Released" | undefined, MessagingError>
+  enter: Effect.Effect<"Held" | undefined, MessagingError>
 ) =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const wait = circuit.enter(breaker, now)
     return wait > 0
-      ? Effect.as(source.release(delivery, wait), "Released" as const)
+      ? Effect.as(source.release(delivery, wait), "Held" as const)
       : Effect.tap(enter, (released) => {
           if (released !== undefined) breaker.until = now
           return Effect.void

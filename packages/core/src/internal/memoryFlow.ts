@@ -72,7 +72,7 @@ export class Flows {
     return [...channels, ...others.map(named)]
   }
 
-  hold(now: number, leases: ReadonlyArray<Lease>, by: string): void {
+  hold(now: number, leases: ReadonlyArray<Lease>, by: string): boolean {
     const limited = this.limits.get(by)
     if (limited !== undefined) limited.waiting = true
     const stands = limited !== undefined || this.pauses.has(by)
@@ -82,6 +82,7 @@ export class Flows {
       if (stands) this.messages.hold(row, by)
       else this.messages.release(now, row, 0)
     }
+    return stands
   }
 
   take(now: number, { leaseMillis, owner, requests }: Parameters<Flow["take"]>[0]): ReadonlyArray<string | undefined> {

@@ -29,8 +29,11 @@ export interface Source {
   /** What follows once that unit has committed. */
   readonly settled: (delivery: Delivery) => Effect.Effect<void, MessagingError>
   readonly release: (delivery: Delivery, afterMillis: number) => Effect.Effect<void, MessagingError>
-  /** Sets messages aside until a pause ends or a limit has room; what a broker keeps comes again after a while. */
-  readonly hold: (deliveries: ReadonlyArray<Delivery>, by: string) => Effect.Effect<void, MessagingError>
+  /**
+   * Sets messages aside until a pause ends or a limit has room; what a broker keeps comes again after a while. Answers
+   * false where the pause has ended.
+   */
+  readonly hold: (deliveries: ReadonlyArray<Delivery>, by: string) => Effect.Effect<boolean, MessagingError>
   readonly retry: (
     delivery: Delivery,
     failures: ReadonlyArray<Failure>,
@@ -164,9 +167,10 @@ const both = (kept: Source, broker: Source, paused: Effect.Effect<boolean, Messa
     release: (delivery, afterMillis) => of(delivery).release(delivery, afterMillis),
     hold: (deliveries, by) => {
       const [others, own] = Arr.partition(deliveries, (delivery) => replayed.has(delivery))
-      return Effect.zipRight(
-        own.length === 0 ? Effect.void : kept.hold(own, by),
-        others.length === 0 ? Effect.void : broker.hold(others, by)
+      return Effect.zipWith(
+        own.length === 0 ? Effect.succeed(true) : kept.hold(own, by),
+        others.length === 0 ? Effect.succeed(true) : broker.hold(others, by),
+        (held, heldToo) => held && heldToo
       )
     },
     retry: (delivery, failures, afterMillis) => of(delivery).retry(delivery, failures, afterMillis),
@@ -184,9 +188,10 @@ const direct = (channel: Direct, options: { readonly leaseMillis: number }): Sou
   settled: channel.driver.acknowledge,
   release: (delivery, afterMillis) => channel.driver.release(delivery, delivery.envelope, afterMillis),
   hold: (deliveries) =>
-    Effect.forEach(deliveries, (delivery) => channel.driver.release(delivery, delivery.envelope, heldMillis), {
-      discard: true
-    }),
+    Effect.as(
+      Effect.forEach(deliveries, (delivery) => channel.driver.release(delivery, delivery.envelope, heldMillis)),
+      true
+    ),
   retry: (delivery, failures, afterMillis) =>
     channel.driver.release(delivery, { ...delivery.envelope, failures, attempt: failures.length + 1 }, afterMillis),
   park: (_, envelope, verdict) => [

@@ -122,10 +122,10 @@ export interface Flow {
   /**
    * Sets claimed messages aside until the pause ends or the limit lets them go, without counting an attempt: nobody
    * looks at them meanwhile. One with an ordering key keeps its place, and those behind it wait. `by` is the key of a
-   * pause or the name of a limit. Where that pause has ended, they are given back at once. Leases that were lost are
-   * left alone.
+   * pause or the name of a limit. Where that pause has ended, they are given back at once, which answers false. Leases
+   * that were lost are left alone.
    */
-  readonly hold: (leases: ReadonlyArray<Lease>, by: string) => Effect.Effect<void, MessagingError>
+  readonly hold: (leases: ReadonlyArray<Lease>, by: string) => Effect.Effect<boolean, MessagingError>
   /**
    * Asks for as many messages as there are requests whether they may begin: a request lists the limits that its message
    * is under, and takes from all of them or from none. Answers, in their order, the name of a limit that refuses, or
