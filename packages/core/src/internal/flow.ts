@@ -79,7 +79,7 @@ export const make = (
   )
   const enter = (entry: Entry, delivery: Delivery, message: unknown) =>
     Effect.suspend(() => {
-      const limits = limitsOf(entry, source.channel, delivery, message)
+      const limits = limitsOf(entry.route?.limits ?? [], source.channel, delivery, message)
       if (limits.length === 0) return Effect.succeed(undefined)
       return Effect.flatMap(taken.take({ delivery, limits }), (refused) =>
         refused === undefined
@@ -213,12 +213,15 @@ const tried = (
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const wait = circuit.enter(breaker, now)
     return wait > 0
-      ? Effect.as(source.release(delivery, wait), "Held" as const)
+      ? Effect.as(source.release(delivery, Math.max(wait, triedAgainMillis)), "Held" as const)
       : Effect.tap(enter, (released) => {
           if (released !== undefined) breaker.until = now
           return Effect.void
         })
   })
+
+/** Clocks differ a little: who is given back until the circuit may be tried is not to come a moment before, again and again. */
+const triedAgainMillis = 1_000
 
 const closed = (registry: HandlerRegistry["Type"], endpoints: ReadonlyArray<string>): Effect.Effect<number> =>
   Effect.map(Clock.currentTimeMillis, (now) => {

@@ -1,5 +1,4 @@
 import type * as Duration from "effect/Duration"
-import type { Entry } from "../HandlerRegistry.ts"
 import type { Delivery, Limit } from "../MessageStore.ts"
 import * as Input from "./input.ts"
 
@@ -52,12 +51,12 @@ export const problems = (of: string, { concurrencyLimit, rateLimit }: Limited): 
 
 /** The limits that the message is under. @internal */
 export const limitsOf = (
-  { route }: Entry,
+  limits: ReadonlyArray<RouteLimit>,
   channel: string,
   { envelope }: Delivery,
   message: unknown
 ): ReadonlyArray<Limit> =>
-  (route?.limits ?? []).flatMap(({ handler, intervalMillis, key, limit, ...of }) => {
+  limits.flatMap(({ handler, intervalMillis, key, limit, ...of }) => {
     const own = key === undefined ? "" : key(message, envelope.headers)
     if (own === undefined) return []
     const kind = intervalMillis === undefined ? "concurrency" : "rate"
