@@ -34,10 +34,10 @@ layer(ClientLive.pipe(Layer.provideMerge(Scratch.layer)), { excludeTestServices:
       })
       assert.deepStrictEqual(
         applied.toSorted((a, b) => a.length - b.length),
-        [[], [], [], [1, 2, 3]]
+        [[], [], [], [1, 2, 3, 6]]
       )
       const status = yield* PgMigrations.status({ schema: "at_once" })
-      assert.deepStrictEqual([status.current, status.latest, status.pending], [3, 3, []])
+      assert.deepStrictEqual([status.current, status.latest, status.pending], [6, 6, []])
     })
   )
 
@@ -97,7 +97,7 @@ layer(ClientLive.pipe(Layer.provideMerge(Scratch.layer)), { excludeTestServices:
           Effect.provideService(PgMigrations.migrate({ schema: "owned" }), PgClient.PgClient, limited)
         )
       )
-      assert.deepStrictEqual(applied, [1, 2, 3])
+      assert.deepStrictEqual(applied, [1, 2, 3, 6])
       yield* control.unsafe(`drop schema owned cascade; drop role ${name}_app`)
     })
   )

@@ -3,7 +3,7 @@ import type { MessageStore } from "@holdfast/core"
 import { Effect } from "effect"
 import { messaging, Scratch } from "./database.ts"
 import { envelope, sent } from "./fixtures.ts"
-import { claimSql, collect, compose, orderSql, partsOf } from "./internal.ts"
+import { claimSql, collect, compose, flowSql, orderSql, partsOf } from "./internal.ts"
 
 const at = '"holdfast".'
 
@@ -98,6 +98,7 @@ layer(messaging(), { excludeTestServices: true })("the plans of the hot statemen
           orderSql.nextOrdered(at, "$1::text", "$2::int", "$3::timestamptz", "$4::bigint[]"),
           ["c1", 50, "2100-01-01", [1, 2, 3]]
         ],
+        held: [flowSql.oldestHeld(at, "$1::text", "$2::int"), ["pause 1", 50]],
         expired: [claimSql.expired(at, "$1::text", "$2::timestamptz"), ["c1", "2020-01-01"]],
         acknowledge: writing({ _tag: "Acknowledge", lease }, { _tag: "Acknowledge", lease: other }),
         retry: writing({ _tag: "Retry", lease, failures: [], afterMillis: 5 }),
