@@ -9,6 +9,7 @@ import { committing } from "./committing.ts"
 import { crashes } from "./crashes.ts"
 import { deadLetters } from "./deadLetters.ts"
 import type { Features } from "./fixtures.ts"
+import { flows } from "./flow.ts"
 import { keys } from "./keys.ts"
 import { leases } from "./leases.ts"
 import { letters } from "./letters.ts"
@@ -42,4 +43,5 @@ export const suite = <E>(
     waking(it)
     ordering(it)
     pausing(it)
+    flows(it)
   })

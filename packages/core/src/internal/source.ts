@@ -35,6 +35,11 @@ export interface Source {
   /** What follows once that unit has committed. */
   readonly settled: (delivery: Delivery) => Effect.Effect<void, MessagingError>
   readonly release: (deliveries: ReadonlyArray<Delivery>, afterMillis: number) => Effect.Effect<void, MessagingError>
+  /**
+   * Sets messages aside until a pause ends or a limit has room; what a broker keeps comes again after a while. Answers
+   * false where the pause has ended.
+   */
+  readonly hold: (deliveries: ReadonlyArray<Delivery>, by: string) => Effect.Effect<boolean, MessagingError>
   readonly retry: (
     delivery: Delivery,
     failures: ReadonlyArray<Failure>,
@@ -117,6 +122,11 @@ const stored = (
       deliveries.map(({ lease }) => lease),
       afterMillis
     ),
+  hold: (deliveries, by) =>
+    store.flow.hold(
+      deliveries.map(({ lease }) => lease),
+      by
+    ),
   retry: ({ lease }, failures, afterMillis) => commitOne(store, [{ _tag: "Retry", lease, failures, afterMillis }]),
   park: ({ lease }, envelope, verdict) => [{ _tag: "Park", channel, lease, envelope, ...verdict }],
   discard: ({ envelope, lease }) => commitOne(store, [{ _tag: "Acknowledge", lease }, ...canaryHandled(envelope)])
@@ -170,6 +180,14 @@ const both = (kept: Source, broker: Source, paused: Effect.Effect<boolean, Messa
     settled: (delivery) => of(delivery).settled(delivery),
     release: (deliveries, afterMillis) =>
       Effect.forEach(deliveries, (delivery) => of(delivery).release([delivery], afterMillis), { discard: true }),
+    hold: (deliveries, by) => {
+      const [others, own] = Arr.partition(deliveries, (delivery) => replayed.has(delivery))
+      return Effect.zipWith(
+        own.length === 0 ? Effect.succeed(true) : kept.hold(own, by),
+        others.length === 0 ? Effect.succeed(true) : broker.hold(others, by),
+        (held, heldToo) => held && heldToo
+      )
+    },
     retry: (delivery, failures, afterMillis) => of(delivery).retry(delivery, failures, afterMillis),
     park: (delivery, envelope, verdict) => of(delivery).park(delivery, envelope, verdict),
     discard: (delivery) => of(delivery).discard(delivery)
@@ -189,6 +207,11 @@ const direct = (channel: Direct, options: { readonly leaseMillis: number }): Sou
     Effect.forEach(deliveries, (delivery) => channel.driver.release(delivery, delivery.envelope, afterMillis), {
       discard: true
     }),
+  hold: (deliveries) =>
+    Effect.as(
+      Effect.forEach(deliveries, (delivery) => channel.driver.release(delivery, delivery.envelope, heldMillis)),
+      true
+    ),
   retry: (delivery, failures, afterMillis) =>
     channel.driver.release(
       delivery,
@@ -207,5 +230,8 @@ const remember = (channel: string, envelope: Envelope): Deduplicate => ({
   key: Keys.ofDelivery(channel, envelope.endpoint, envelope.id),
   windowMillis: inboxWindowMillis
 })
+
+/** When a broker gives out again what is paused or over a limit. */
+const heldMillis = 1_000
 
 const inboxWindowMillis = 7 * 24 * 60 * 60 * 1000

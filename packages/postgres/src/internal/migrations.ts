@@ -3,6 +3,7 @@ import { ordering } from "./migrations/m0002Ordering.ts"
 import { consumers } from "./migrations/m0003Consumers.ts"
 import { queue } from "./migrations/m0004Queue.ts"
 import { deadLetters } from "./migrations/m0005DeadLetters.ts"
+import { flow } from "./migrations/m0006Flow.ts"
 
 /**
  * One step of the schema. Once released, a step never changes.
@@ -17,7 +18,7 @@ export interface Migration {
 }
 
 /** @internal */
-export const migrations: ReadonlyArray<Migration> = [initial, ordering, consumers, queue, deadLetters]
+export const migrations: ReadonlyArray<Migration> = [initial, ordering, consumers, queue, deadLetters, flow]
 
 /**
  * The schema this build works with.
