@@ -9,19 +9,27 @@ import { Accounts, Resizer } from "./pictures.ts"
 
 const widths = [200, 800, 1600]
 
-/** Splits: three sizes now, and the original for the night. All are sent, or none. */
+/** Splits: three sizes now, and the original for the night. All are sent, or none. No account sends in too many. */
 const upload = Handler.command(Upload, ({ account, name }) =>
   Effect.succeed([...widths.map((width) => new Resize({ account, name, width })), new Archive({ account, name })])
-).pipe(Handler.outputTo([Resize, Archive]), Handler.asynchronous(Uploads))
+).pipe(
+  Handler.outputTo([Resize, Archive]),
+  Handler.asynchronous(Uploads),
+  Handler.rateLimit({ limit: 20, interval: "1 minute", key: ({ account }) => account })
+)
 
-/** Each size is tried again, and given up, by itself. */
+/** Each size is tried again, and given up, by itself. Four of an account at once, and the others have their turn. */
 const resize = Handler.command(
   Resize,
   Effect.fn("resize")(function* ({ account, name, width }) {
     yield* (yield* Resizer).resize(name, width)
     return new Publish({ account, name, width })
   })
-).pipe(Handler.outputTo(Publish), Handler.asynchronous(Images))
+).pipe(
+  Handler.outputTo(Publish),
+  Handler.asynchronous(Images),
+  Handler.concurrencyLimit({ limit: 4, key: ({ account }) => account })
+)
 
 /** Everything that changes a gallery, in one handler: in the order it was sent, one at a time for each account. */
 const gallery = Handler.commands([Publish, Withdraw], {

@@ -62,6 +62,32 @@ describe("media", () => {
     }).pipe(Effect.provide(Test))
   )
 
+  it.effect("takes twenty uploads a minute of one account, and the others' beside", () =>
+    Effect.gen(function* () {
+      for (let count = 1; count <= 25; count++) yield* upload(`${count}.png`)
+      yield* CommandBus.send(new Upload({ account: "bob", name: "dog.png" }))
+      yield* MessagingTest.drain
+      assert.strictEqual((yield* MessagingTest.handled(Upload)).length, 21)
+      yield* MessagingTest.advance("2 minutes")
+      assert.strictEqual((yield* MessagingTest.handled(Upload)).length, 26)
+    }).pipe(Effect.provide(Test))
+  )
+
+  it.effect("pauses one account, and goes on with the others", () =>
+    Effect.gen(function* () {
+      yield* Consumer.pause({ tenant: "ada" }, { reason: "unpaid" })
+      const cat = new Upload({ account: "ada", name: "cat.png" })
+      yield* CommandBus.send(cat, { headers: { tenant: "ada" } })
+      yield* CommandBus.send(new Upload({ account: "bob", name: "dog.png" }), { headers: { tenant: "bob" } })
+      yield* MessagingTest.advance("1 hour")
+      assert.deepStrictEqual((yield* ada).gallery, [])
+      assert.strictEqual((yield* MessagingTest.handled(Publish)).length, 3)
+      yield* Consumer.resume({ tenant: "ada" })
+      yield* MessagingTest.drain
+      assert.deepStrictEqual((yield* ada).gallery, ["cat.png 200", "cat.png 800", "cat.png 1600"])
+    }).pipe(Effect.provide(Test))
+  )
+
   it.effect("leaves the galleries as they are while they are paused", () =>
     Effect.gen(function* () {
       yield* upload("cat.png")

@@ -47,6 +47,18 @@ export const configuration = (): void => {
   mistake(section, "a consumer that never rests", consumer({ pollInterval: 0 }))
   mistake(section, "a drain that ends before it begins", consumer({ drainTimeout: -1 }))
 
+  const limited = (limit: Handler.RateLimit<unknown>) => handler(Handler.layer(ship.pipe(Handler.rateLimit(limit))))
+  const breaking = (breaker: Handler.CircuitBreaker) =>
+    handler(Handler.layer(ship.pipe(Handler.circuitBreaker(breaker))))
+  class Stuck extends Channel.Tag<Stuck>()("shop/Orders", { concurrencyLimit: { limit: 0 } }) {}
+  mistake(section, "a rate limit under which nothing begins", limited({ limit: 0, interval: "1 second" }))
+  mistake(section, "a rate limit without a while", limited({ limit: 1, interval: 0 }))
+  mistake(section, "a limit that is none", limited({ limit: 2_000_000, interval: "1 second" }))
+  mistake(section, "a concurrency limit under which nothing runs", dies(building(Channel.layerMemory(Stuck))))
+  mistake(section, "a circuit that opens before a failure", breaking({ failures: 0, openFor: "1 second" }))
+  mistake(section, "a circuit that is open for no time", breaking({ failures: 1, openFor: 0 }))
+  mistake(section, "a pause of nothing", fails(Consumer.pause({ handler: "" })).pipe(Effect.provide(Memory)))
+
   class Nameless extends Channel.Tag<Nameless>()("shop/Orders", { name: "" }) {}
   class Small extends Channel.Tag<Small>()("shop/Orders", { maxBytes: 0 }) {}
   class Fragile extends Channel.Tag<Fragile>()("shop/Orders", { deadLetter: { afterCrashes: 0 } }) {}

@@ -369,6 +369,29 @@ ok(
 )
 ok(equal<typeof paid>()(Handler.orderedBy(paid, () => undefined)))
 
+// limits and circuit breakers
+ok(equal<typeof paid>()(paid.pipe(Handler.rateLimit({ limit: 1, interval: "1 second" }))))
+ok(
+  equal<typeof paid>()(
+    paid.pipe(
+      Handler.rateLimit({
+        limit: 1,
+        interval: "1 second",
+        key: (message, headers) => {
+          ok(equal<typeof PaymentReceived.Type>()(message))
+          ok(equal<Readonly<Record<string, string>>>()(headers))
+          return headers.tenant
+        }
+      }),
+      Handler.concurrencyLimit({ limit: 2, key: (message) => message.orderId }),
+      Handler.circuitBreaker({ failures: 5, openFor: "30 seconds" })
+    )
+  )
+)
+ok(equal<typeof paid>()(Handler.rateLimit(paid, { limit: 1, interval: 1_000, key: ({ orderId }) => orderId })))
+ok(equal<typeof paid>()(Handler.concurrencyLimit(paid, { limit: 1, key: ({ orderId }) => orderId })))
+ok(equal<typeof paid>()(Handler.circuitBreaker(paid, { failures: 1, openFor: 1_000 })))
+
 // A timeout joins the errors, with or without a channel.
 type TimedOut<H> =
   H extends Handler.Handler<infer M, infer E, infer R, infer M0>

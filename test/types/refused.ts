@@ -163,6 +163,15 @@ placeOrder.pipe(Handler.priority(1))
 // @refused "Only a handler with a channel can be given a time to live: add Handler.asynchronous first"
 placeOrder.pipe(Handler.timeToLive("1 minute"))
 
+// @refused "Only a handler with a channel can be given a rate limit: add Handler.asynchronous first"
+placeOrder.pipe(Handler.rateLimit({ limit: 1, interval: "1 second" }))
+
+// @refused "Only a handler with a channel can be given a concurrency limit: add Handler.asynchronous first"
+placeOrder.pipe(Handler.concurrencyLimit({ limit: 1 }))
+
+// @refused "Only a handler with a channel can be given a circuit breaker: add Handler.asynchronous first"
+Handler.circuitBreaker(placeOrder, { failures: 1, openFor: "1 second" })
+
 // @refused "Only a handler with a channel can be ordered: add Handler.asynchronous first"
 placeOrder.pipe(Handler.orderedBy(() => "A1"))
 

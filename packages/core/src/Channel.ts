@@ -10,7 +10,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import type { Envelope } from "./Envelope.ts"
+import { tenant } from "./Headers.ts"
 import * as Input from "./internal/input.ts"
+import { problems } from "./internal/limits.ts"
 import type { HearsFailures } from "./internal/refusedChannels.ts"
 import type * as Message from "./Message.ts"
 import type { Delivery, Due, JournalPolicy } from "./MessageStore.ts"
@@ -171,6 +173,55 @@ export interface Policy {
   readonly journal: JournalPolicy | undefined
   /** The largest payload in bytes, encoded; a larger one fails at the sender with `TooLarge`. */
   readonly maxBytes: number
+  /** How many of its messages may begin in any while. */
+  readonly rateLimit: RateLimit | undefined
+  /** How many of its messages are handled at once, by all consumers together. */
+  readonly concurrencyLimit: ConcurrencyLimit | undefined
+  /** Whose data a message is about, as its headers say. */
+  readonly tenant: (headers: Readonly<Record<string, string>>) => string | undefined
+}
+
+/**
+ * How many messages of a channel may begin in any while of `interval`, in all processes together; with a `key`, how many
+ * of each key. One whose key is undefined is not limited.
+ *
+ * @example
+ * ```ts
+ * import { Channel } from "@holdfast/core"
+ *
+ * const fair: Channel.RateLimit = { limit: 100, interval: "1 minute", key: (headers) => headers.tenant }
+ *
+ * class Mails extends Channel.Tag<Mails>()("shop/Mails", { rateLimit: fair }) {}
+ * ```
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RateLimit {
+  readonly limit: number
+  readonly interval: Duration.DurationInput
+  readonly key?: ((headers: Readonly<Record<string, string>>) => string | undefined) | undefined
+}
+
+/**
+ * How many messages of a channel are handled at once, in all processes together; with a `key`, how many of each key. One
+ * whose key is undefined is not limited.
+ *
+ * @example
+ * ```ts
+ * import { Channel } from "@holdfast/core"
+ *
+ * const twoEach: Channel.ConcurrencyLimit = { limit: 2, key: (headers) => headers.tenant }
+ *
+ * class Reports extends Channel.Tag<Reports>()("shop/Reports", { concurrencyLimit: twoEach }) {}
+ * ```
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ConcurrencyLimit {
+  readonly limit: number
+  readonly key?: ((headers: Readonly<Record<string, string>>) => string | undefined) | undefined
 }
 
 /**
@@ -284,8 +335,10 @@ type MissingSelf = 'Missing `Self` generic - use `class Self extends Channel.Tag
  * `unknownEndpointAfter` (one hour) nobody knew its endpoint or version. It is then parked, or what else `onGivenUp` says,
  * and a `DeadLetter.MessageFailed` is put on the `errorChannel` in the same commit. Dead letters are kept until somebody
  * decides, or put away after `archiveAfter` and forgotten after `deleteAfter`. Handlers may override `retry`,
- * `deadLetter` and `errorChannel`. `maxBytes` is 1 MiB. `journal` says what is written down of its messages. The channel's
- * layer dies when the name is empty, or a number less than one.
+ * `deadLetter` and `errorChannel`. `maxBytes` is 1 MiB. `journal` says what is written down of its messages. `rateLimit`
+ * and `concurrencyLimit` are for all messages of the channel, besides those of their handlers; `tenant` says whose a
+ * message is for `Consumer.pause`, the header `tenant` unless given. The channel's layer dies when the name is empty, or
+ * a number less than one.
  *
  * @example
  * ```ts
@@ -326,6 +379,9 @@ export const Tag =
       readonly errorChannel?: (Errors & HearsFailures<Name, Errors>) | undefined
       readonly maxBytes?: number | undefined
       readonly journal?: JournalPolicy | undefined
+      readonly rateLimit?: RateLimit | undefined
+      readonly concurrencyLimit?: ConcurrencyLimit | undefined
+      readonly tenant?: ((headers: Readonly<Record<string, string>>) => string | undefined) | undefined
     }
   ): [Self] extends [never] ? MissingSelf : TagClass<Self, Name, Messages[number]> =>
     class extends Context.Tag(key)<any, Channel>() {
@@ -344,7 +400,10 @@ export const Tag =
         },
         errorChannel: options?.errorChannel?.channelName,
         maxBytes: options?.maxBytes ?? 1024 * 1024,
-        journal: options?.journal
+        journal: options?.journal,
+        rateLimit: options?.rateLimit,
+        concurrencyLimit: options?.concurrencyLimit,
+        tenant: options?.tenant ?? ((headers) => headers[tenant])
       }
     } as any
 
@@ -434,7 +493,8 @@ const checked = <Self, Name extends string>(tag: TagClass<Self, Name, any>, chan
         Input.duration(`resendAfter ${of}`, deadLetter.resendAfter, { least: "1 millis", most: "36500 days" }),
         Input.duration(`archiveAfter ${of}`, deadLetter.archiveAfter, { least: "1 minute" }),
         Input.duration(`deleteAfter ${of}`, deadLetter.deleteAfter, { least: "1 minute" }),
-        Input.duration(`unknownEndpointAfter ${of}`, deadLetter.unknownEndpointAfter, { least: "0 millis" })
+        Input.duration(`unknownEndpointAfter ${of}`, deadLetter.unknownEndpointAfter, { least: "0 millis" }),
+        ...problems(of, tag.policy)
       ),
       channel
     )

@@ -15,10 +15,11 @@ import { HandlerRegistry } from "./HandlerRegistry.ts"
 import * as claiming from "./internal/claiming.ts"
 import * as consumer from "./internal/consumer.ts"
 import { check, claimingOf, concurrencyOf, drainOf, leaseOf } from "./internal/consumerOptions.ts"
+import * as Input from "./internal/input.ts"
 import { uuid7 } from "./internal/uuid.ts"
 import * as wiring from "./internal/wiring.ts"
 import type * as Message from "./Message.ts"
-import { MessageStore, type Pause } from "./MessageStore.ts"
+import { MessageStore, type Pause, type PauseTarget as StoredTarget } from "./MessageStore.ts"
 import { MessagingError } from "./MessagingError.ts"
 
 /**
@@ -249,30 +250,38 @@ export const drain = <I, Name extends string, M extends Message.AnyClass>(
   }).pipe(Effect.scoped)
 
 /**
- * Stops all consumers of the channel, in all processes, until it is resumed: none claims another message from it. What
- * is in flight is finished; what is sent meanwhile, or becomes due, waits. The store remembers it, so that it survives
- * restarts and deployments, and the reason with it. For a broker's channel too.
+ * Whose messages a pause of a handler, of a tenant, or of both together is of; on one channel, or on all.
  *
  * @example
  * ```ts
  * import { Channel, Consumer } from "@holdfast/core"
  *
- * class Orders extends Channel.Tag<Orders>()("shop/Orders") {}
+ * class Mails extends Channel.Tag<Mails>()("shop/Mails") {}
  *
- * const paused = Consumer.pause(Orders) // Effect<void, MessagingError, MessageStore>
+ * const handler: Consumer.PauseTarget = { handler: "SendConfirmation" }
+ * const tenant: Consumer.PauseTarget = { tenant: "acme" }
+ * const both: Consumer.PauseTarget = { handler: "SendConfirmation", tenant: "acme", channel: Mails }
  * ```
  *
  * @since 0.1.0
- * @category pausing
+ * @category models
  */
-export const pause = <I, Name extends string, M extends Message.AnyClass>(
-  tag: Channel.TagClass<I, Name, M>,
-  options?: { readonly reason?: string | undefined }
-): Effect.Effect<void, MessagingError, MessageStore> =>
-  Effect.flatMap(MessageStore, (store) => store.pause(tag.channelName, options?.reason))
+export type PauseTarget = (
+  | { readonly handler: string; readonly tenant?: string | undefined }
+  | { readonly tenant: string; readonly handler?: string | undefined }
+) & { readonly channel?: Channel.TagClass<any, string, any> | undefined }
 
 /**
- * Lets the channel's consumers go on, and wakes them. Does nothing to a channel that is not paused.
+ * Stops all consumers, in all processes, until they are resumed: of a channel, from which none claims another message;
+ * or of the messages of a handler or of a tenant, which are set aside when a consumer meets them. What is in flight is
+ * finished; what is sent meanwhile, or becomes due, waits. Nothing counts as an attempt, and messages with an ordering
+ * key keep their order. A pause of a handler or tenant holds in all processes within a second.
+ *
+ * The store remembers the pause, with its `reason`, so that it survives restarts and deployments. It holds for a
+ * broker's channel too: messages of a paused handler or tenant come again from the broker every second.
+ *
+ * A handler is named by its durable name. The tenant of a message is what its channel says, its header `tenant` unless
+ * the channel says otherwise. A name that is empty fails with `Rejected`.
  *
  * @example
  * ```ts
@@ -280,16 +289,47 @@ export const pause = <I, Name extends string, M extends Message.AnyClass>(
  *
  * class Orders extends Channel.Tag<Orders>()("shop/Orders") {}
  *
- * const resumed = Consumer.resume(Orders)
+ * const channel = Consumer.pause(Orders) // Effect<void, MessagingError, MessageStore>
+ * const handler = Consumer.pause({ handler: "SendConfirmation" }, { reason: "the mail server moves" })
+ * const tenant = Consumer.pause({ tenant: "acme", channel: Orders })
  * ```
  *
  * @since 0.1.0
  * @category pausing
  */
-export const resume = <I, Name extends string, M extends Message.AnyClass>(
-  tag: Channel.TagClass<I, Name, M>
+export const pause = (
+  what: Channel.TagClass<any, string, any> | PauseTarget,
+  options?: { readonly reason?: string | undefined }
 ): Effect.Effect<void, MessagingError, MessageStore> =>
-  Effect.flatMap(MessageStore, (store) => store.resume(tag.channelName))
+  Effect.zipRight(
+    checkPause(what),
+    Effect.flatMap(MessageStore, ({ flow }) => flow.pause(pauseOf(what), options?.reason))
+  )
+
+/**
+ * Ends a pause, which is named as it was begun, and wakes consumers: what was set aside is handled, oldest first. Does
+ * nothing where there is no such pause.
+ *
+ * @example
+ * ```ts
+ * import { Channel, Consumer } from "@holdfast/core"
+ *
+ * class Orders extends Channel.Tag<Orders>()("shop/Orders") {}
+ *
+ * const channel = Consumer.resume(Orders)
+ * const handler = Consumer.resume({ handler: "SendConfirmation" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category pausing
+ */
+export const resume = (
+  what: Channel.TagClass<any, string, any> | PauseTarget
+): Effect.Effect<void, MessagingError, MessageStore> =>
+  Effect.zipRight(
+    checkPause(what),
+    Effect.flatMap(MessageStore, ({ flow }) => flow.resume(pauseOf(what)))
+  )
 
 /**
  * The names of the channels that are paused.
@@ -310,16 +350,18 @@ export const paused: Effect.Effect<ReadonlyArray<string>, MessagingError, Messag
 )
 
 /**
- * The channels that are paused, since when, and why: with `onGivenUp: "Stop"` the reason says what was given up, and by
- * whom.
+ * All pauses, of channels, handlers and tenants: since when, why, and how many messages each has set aside. With
+ * `onGivenUp: "Stop"` the reason says what was given up, and by whom.
  *
  * @example
  * ```ts
  * import { Consumer } from "@holdfast/core"
  * import { Effect } from "effect"
  *
- * const lines = Effect.map(Consumer.pauses, (pauses) =>
- *   pauses.map(({ channel, reason }) => `${channel} is paused: ${reason ?? "by hand"}`)
+ * const report = Effect.flatMap(Consumer.pauses, (pauses) =>
+ *   Effect.forEach(pauses, ({ channel, handler, held, reason, tenant }) =>
+ *     Effect.log(`${channel ?? handler ?? tenant} is paused (${reason ?? "no reason given"}), ${held} messages are held`)
+ *   )
  * )
  * ```
  *
@@ -328,7 +370,45 @@ export const paused: Effect.Effect<ReadonlyArray<string>, MessagingError, Messag
  */
 export const pauses: Effect.Effect<ReadonlyArray<Pause>, MessagingError, MessageStore> = Effect.flatMap(
   MessageStore,
-  (store) => store.pauses
+  (store) => store.flow.pauses
+)
+
+/**
+ * The circuit of a handler in this process: see `Handler.circuitBreaker`. `failures` counts those in a row.
+ *
+ * @example
+ * ```ts
+ * import type { Consumer } from "@holdfast/core"
+ *
+ * const isWell = ({ state }: Consumer.Circuit) => state === "Closed"
+ * ```
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Circuit {
+  readonly handler: string
+  readonly state: "Closed" | "Open" | "HalfOpen"
+  readonly failures: number
+}
+
+/**
+ * The circuits of this process, of handlers that have met them: for health checks and dashboards.
+ *
+ * @example
+ * ```ts
+ * import { Consumer } from "@holdfast/core"
+ * import { Effect } from "effect"
+ *
+ * const isHealthy = Effect.map(Consumer.circuits, (circuits) => circuits.every(({ state }) => state === "Closed"))
+ * ```
+ *
+ * @since 0.1.0
+ * @category pausing
+ */
+export const circuits: Effect.Effect<ReadonlyArray<Circuit>, never, HandlerRegistry> = Effect.map(
+  HandlerRegistry,
+  (registry) => Array.from(registry.circuits.values(), ({ failures, handler, state }) => ({ failures, handler, state }))
 )
 
 /**
@@ -406,6 +486,20 @@ const residentSet = (): number => {
   return process?.memoryUsage?.rss?.() ?? 0
 }
 
+const pauseOf = (what: Channel.TagClass<any, string, any> | PauseTarget): StoredTarget => {
+  if (typeof what === "function") return { channel: what.channelName }
+  const { channel, handler, tenant } = what
+  return { channel: channel?.channelName, handler, tenant }
+}
+
+/** In a store, an empty text stands for any. */
+const checkPause = (what: Channel.TagClass<any, string, any> | PauseTarget): Effect.Effect<void, MessagingError> => {
+  if (typeof what === "function") return Effect.void
+  const { handler, tenant } = what
+  const named = handler !== "" && tenant !== "" && (handler !== undefined || tenant !== undefined)
+  return Input.reject(named ? undefined : "a pause needs the name of a handler or of a tenant, and a name is not empty")
+}
+
 const prepare = <I>(tag: Channel.TagClass<I, any, any>, options: Options | undefined) =>
   Effect.gen(function* () {
     const channel: Channel.Channel = yield* tag
@@ -441,6 +535,7 @@ const open = <I>(tag: Channel.TagClass<I, any, any>, parts: consumer.Parts, opti
     yield* check(tag.channelName, options ?? {})
     yield* checkPool(tag, options)
     yield* Effect.retry(subscribe(tag), { while: (error) => error.isRetryable, schedule: starting })
+    yield* Effect.retry(parts.flow.refresh, { while: (error) => error.isRetryable, schedule: starting })
     yield* wiring.warnOfChannel(parts.store, parts.registry, tag.channelName)
     yield* wiring.heartbeat(parts.store, tag.channelName)
     yield* consumer.open(parts, { leaseMillis: leaseOf(options), drainMillis: drainOf(options) })

@@ -14,6 +14,7 @@ import type * as Scope from "effect/Scope"
 import type * as Channel from "./Channel.ts"
 import type { CurrentEnvelope, Metadata } from "./Envelope.ts"
 import type { HandlerRegistry } from "./HandlerRegistry.ts"
+import type { CircuitBreaker, ConcurrencyLimit, RateLimit } from "./handler/flow.ts"
 import type { Handles } from "./handler/handles.ts"
 import type { DeadLetterOptions, FailuresOnly } from "./handler/policies.ts"
 import type { CurrentEndpoint } from "./internal/endpoint.ts"
@@ -27,6 +28,7 @@ import type { UnitOfWork } from "./UnitOfWork.ts"
 
 export * from "./handler/composition.ts"
 export * from "./handler/delivery.ts"
+export * from "./handler/flow.ts"
 export * from "./handler/handles.ts"
 export * from "./handler/output.ts"
 export * from "./handler/policies.ts"
@@ -157,6 +159,9 @@ export interface Options {
   readonly retryTagsDurably?: ByTag | undefined
   readonly errorChannel?: Channel.TagClass<any, string, any> | undefined
   readonly deadLetter?: DeadLetterOptions | undefined
+  readonly rateLimit?: RateLimit<any> | undefined
+  readonly concurrencyLimit?: ConcurrencyLimit<any> | undefined
+  readonly circuitBreaker?: CircuitBreaker | undefined
   readonly deduplicate?:
     | {
         readonly key: ((message: any, envelope: Metadata) => string | undefined) | undefined

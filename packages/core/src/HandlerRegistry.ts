@@ -9,9 +9,11 @@ import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import type { Channel, DeadLetterPolicy, Policy } from "./Channel.ts"
 import type { Metadata } from "./Envelope.ts"
+import type { Breaker, Circuit } from "./internal/circuit.ts"
 import * as interceptors from "./internal/interceptors.ts"
 import { type Recording, recordingOf } from "./internal/journal.ts"
 import { KeyQueues } from "./internal/keyQueues.ts"
+import type { RouteLimit } from "./internal/limits.ts"
 import { MessageFailed } from "./internal/messageFailed.ts"
 import { Observer } from "./internal/observer.ts"
 import type { Standing } from "./internal/standing.ts"
@@ -58,6 +60,10 @@ export interface Route {
   readonly deadLetter: DeadLetterPolicy
   /** The durable name of the channel that is told of each message that is given up. */
   readonly errorChannel: string | undefined
+  /** The handler's own limits and its channel's: a message begins when all of them have room. @internal */
+  readonly limits: ReadonlyArray<RouteLimit>
+  /** @internal */
+  readonly circuitBreaker: Breaker | undefined
 }
 
 /**
@@ -135,6 +141,8 @@ export class HandlerRegistry extends Context.Tag("@holdfast/core/HandlerRegistry
     readonly defaults: { errorChannel: string | undefined }
     /** @internal */
     readonly keys: KeyQueues
+    /** How the infrastructure of handlers does, as this process sees it. @internal */
+    readonly circuits: Map<string, Circuit>
     /** @internal */
     readonly interceptors: interceptors.Interceptors
     /** What is written down of channels that do not say it. @internal */
@@ -212,6 +220,7 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
       oneAtATime: keys.oneAtATime,
       unknownMet: new Map(),
       defaults: { errorChannel: undefined },
+      circuits: new Map(),
       reserve: (concurrency) => (reserved += concurrency),
       interceptors: interceptors.make(),
       journal: recordingOf(policy),

@@ -13,12 +13,12 @@ import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as memory from "./internal/memoryStore.ts"
 import type { MessagingError } from "./MessagingError.ts"
+import type { Flow } from "./messageStore/flow.ts"
 import type { JournalQuery, JournalRow } from "./messageStore/journal.ts"
 import type {
   DeadLetterFilter,
   DeadLetterGroup,
   DeadLetterRow,
-  Pause,
   Replay,
   ReplayRequest,
   ReplayStep
@@ -37,6 +37,7 @@ import type {
 
 import type { ChannelStats } from "./messageStore/stats.ts"
 
+export * from "./messageStore/flow.ts"
 export * from "./messageStore/journal.ts"
 export * from "./messageStore/letters.ts"
 export * from "./messageStore/records.ts"
@@ -231,17 +232,11 @@ export interface Encoded {
    */
   readonly wake: (channel: string, atMost: number) => Effect.Effect<void>
 
-  /**
-   * From now on nothing is claimed from the channel, by whatever process, until it is resumed. One that is paused already
-   * keeps its first reason.
-   */
-  readonly pause: (channel: string, reason?: string) => Effect.Effect<void, MessagingError>
-  /** Ends a pause, and wakes the channel's consumers. */
-  readonly resume: (channel: string) => Effect.Effect<void, MessagingError>
-  /** The channels that are paused, by name. */
+  /** The channels that are paused, by name: nothing is claimed from them, by whatever process. */
   readonly paused: Effect.Effect<ReadonlyArray<string>, MessagingError>
-  /** The same, with since when and why. */
-  readonly pauses: Effect.Effect<ReadonlyArray<Pause>, MessagingError>
+
+  /** Pauses of channels, handlers and tenants, limits, and what is held because of them. */
+  readonly flow: Flow
 
   /** Notes that the channel has a consumer, now by the store's clock. */
   readonly heartbeat: (channel: string) => Effect.Effect<void, MessagingError>
@@ -346,10 +341,16 @@ export interface Encoded {
     most: number
   ) => Effect.Effect<ReadonlyArray<ChannelStats>, MessagingError>
 
-  /** How many messages wait on the channel, ready or claimed, and how many for their time. */
+  /**
+   * How many messages wait on the channel, ready or claimed, and how many for their time; and, if there are any, how
+   * many are held by a pause of their handler or tenant or by a limit.
+   */
   readonly depth: (
     channel: string
-  ) => Effect.Effect<{ readonly ready: number; readonly scheduled: number }, MessagingError>
+  ) => Effect.Effect<
+    { readonly ready: number; readonly scheduled: number; readonly held?: number | undefined },
+    MessagingError
+  >
 }
 
 /**

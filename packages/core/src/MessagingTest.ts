@@ -224,7 +224,11 @@ export const advance = (
       const paused = yield* store.paused
       const open = channels(registry).filter(([channel]) => !paused.includes(channel.name))
       const dues = yield* Effect.forEach(open, ([channel]) => store.scheduled({ channel: channel.name, limit: 1 }))
-      const next = Math.min(...dues.flat().map((scheduled) => Math.max(1, Math.ceil(scheduled.dueAt - now))))
+      const limits = yield* Effect.forEach(open, ([channel]) => store.flow.refresh(channel.name))
+      const next = Math.min(
+        ...dues.flat().map((scheduled) => Math.max(1, Math.ceil(scheduled.dueAt - now))),
+        ...limits.flatMap(({ nextMillis }) => (nextMillis === undefined ? [] : [nextMillis]))
+      )
       const step = Math.min(left, next)
       yield* store.advance(step)
       yield* TestClock.adjust(step)

@@ -21,6 +21,7 @@ import { makeCommitter } from "./internal/committer.ts"
 import * as Consumers from "./internal/consumers.ts"
 import * as Database from "./internal/database.ts"
 import { classify, isInfrastructure, toMessagingError } from "./internal/errors.ts"
+import * as Flow from "./internal/flow.ts"
 import { commitUnits } from "./internal/group.ts"
 import { Held } from "./internal/held.ts"
 import { janitor } from "./internal/janitor.ts"
@@ -161,7 +162,8 @@ export const make = (
       commit: (units) => Effect.tap(commit(units), (outcomes) => held.ended(units, outcomes)),
       ...clock(database, options.testing ?? false),
       ...consuming(database, held, signals),
-      ...consumers(database, signals),
+      ...consumers(database),
+      flow: flow(database, held, signals),
       ...keys(database, signals.hub),
       ...(yield* asking(database)),
       ...views(database, signals),
@@ -268,16 +270,27 @@ const consuming = (
   depth: (channel) => mapped(Views.depth(database, channel))
 })
 
-const consumers = (
-  database: Database.Database,
-  { put }: Signals
-): Pick<Encoded, "pause" | "resume" | "paused" | "pauses" | "heartbeat" | "consumed"> => ({
-  pause: (channel, reason) => mapped(Consumers.pause(database, channel, reason)),
-  resume: (channel) => Effect.zipRight(mapped(Consumers.resume(database, channel)), put(new Set([channel]))),
+const consumers = (database: Database.Database): Pick<Encoded, "paused" | "heartbeat" | "consumed"> => ({
   paused: mapped(Consumers.paused(database)),
-  pauses: mapped(Consumers.pauses(database)),
   heartbeat: (channel) => mapped(Consumers.heartbeat(database, channel)),
   consumed: (withinMillis) => mapped(Consumers.consumed(database, withinMillis))
+})
+
+const flow = (database: Database.Database, held: Held, { put }: Signals): Encoded["flow"] => ({
+  pause: (target, reason) => mapped(Flow.pause(database, target, reason)),
+  resume: (target) => mapped(Flow.resume(database, target, put)),
+  pauses: mapped(Flow.pauses(database)),
+  hold: (leases, by) =>
+    Effect.flatMap(mapped(Flow.hold(database, held, leases, by)), (channels) =>
+      Effect.as(put(channels), channels.size === 0)
+    ),
+  take: (options) => mapped(Flow.take(database, options)),
+  giveBack: (owner, names) =>
+    Effect.flatMap(mapped(Flow.giveBack(database, owner, names)), (channels) =>
+      Effect.forEach(channels, (channel) => mapped(Flow.admit(database, channel, put)), { discard: true })
+    ),
+  renew: (owner, leaseMillis, permits) => mapped(Flow.renew(database, owner, leaseMillis, permits)),
+  refresh: (channel) => mapped(Flow.refresh(database, channel, put))
 })
 
 const keys = (

@@ -14,6 +14,7 @@ import { direct } from "./direct.ts"
 import { brokersErrors, errorChannels } from "./errorChannels.ts"
 import { durableRetries, events } from "./events.ts"
 import { byTag, defaultErrorChannel, endings, outages } from "./failures.ts"
+import { circuits, limits as flowLimits, flowPauses } from "./flow.ts"
 import { idempotency } from "./idempotency.ts"
 import { inOneCall } from "./inOneCall.ts"
 import { interceptions } from "./interceptions.ts"
@@ -86,6 +87,9 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("consumers with a schedule", () => schedules(backend))
   describe("a consumer stops after", () => stopConditions(backend))
   describe("a pause", () => pausing(backend))
+  describe("a pause of handlers and tenants", () => flowPauses(backend))
+  describe("rate and concurrency limits", () => flowLimits(backend))
+  describe("a circuit", () => circuits(backend))
   describe("wiring:", () => wiring(backend))
   describe("leases", () => leases(backend))
   describe("shutdown", () => shutdown(backend))

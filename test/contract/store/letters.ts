@@ -263,16 +263,16 @@ export const letters = (it: It): void => {
   it.effect("says since when a channel is paused, and why", () =>
     Effect.gen(function* () {
       const [channel, other] = [fresh("orders"), fresh("orders")]
-      yield* using((store) => store.pause(channel, "a bug\u0000"))
-      yield* using((store) => store.pause(channel, "another"))
-      yield* using((store) => store.pause(other))
-      const pauses = yield* using((store) => store.pauses)
+      yield* using((store) => store.flow.pause({ channel }, "a bug\u0000"))
+      yield* using((store) => store.flow.pause({ channel }, "another"))
+      yield* using((store) => store.flow.pause({ channel: other }, undefined))
+      const pauses = yield* using((store) => store.flow.pauses)
       const of = (name: string) => pauses.find((pause) => pause.channel === name)
       assert.match(of(channel)!.reason!, /^a bug/)
       assert.isNumber(of(channel)!.pausedAt)
       assert.isUndefined(of(other)!.reason)
-      yield* using((store) => Effect.zipRight(store.resume(channel), store.resume(other)))
-      assert.isEmpty((yield* using((store) => store.pauses)).filter((_) => _.channel === channel))
+      yield* using((store) => Effect.zipRight(store.flow.resume({ channel }), store.flow.resume({ channel: other })))
+      assert.isEmpty((yield* using((store) => store.flow.pauses)).filter((_) => _.channel === channel))
     })
   )
 

@@ -20,8 +20,8 @@ import {
   using
 } from "./fixtures.ts"
 
-const pause = (channel: string) => using((store) => store.pause(channel))
-const resume = (channel: string) => using((store) => store.resume(channel))
+const pause = (channel: string) => using((store) => store.flow.pause({ channel }, undefined))
+const resume = (channel: string) => using((store) => store.flow.resume({ channel }))
 const paused = using((store) => store.paused)
 
 const heartbeat = (channel: string) => using((store) => store.heartbeat(channel))

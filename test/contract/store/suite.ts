@@ -9,6 +9,7 @@ import { committing } from "./committing.ts"
 import { crashes } from "./crashes.ts"
 import { deadLetters } from "./deadLetters.ts"
 import type { Features } from "./fixtures.ts"
+import { flows } from "./flow.ts"
 import { journal } from "./journal.ts"
 import { keys } from "./keys.ts"
 import { leases } from "./leases.ts"
@@ -46,4 +47,5 @@ export const suite = <E>(
     pausing(it)
     journal(it)
     counting(it)
+    flows(it)
   })

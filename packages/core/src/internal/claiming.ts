@@ -40,7 +40,7 @@ export const claimUntil = (parts: Consumer.Parts, options: Options): Effect.Effe
 type Rest = Effect.Effect<boolean>
 
 const resting = (parts: Consumer.Parts, { pollMillis, schedule }: Options): Rest =>
-  schedule === undefined ? Effect.as(parts.source.wake(pollMillis), true) : restingBy(schedule)
+  schedule === undefined ? Effect.as(parts.flow.rest(pollMillis, parts.source.wake), true) : restingBy(schedule)
 
 /** As the driver of a schedule does, but for however long. */
 const restingBy = (schedule: Schedule.Schedule<unknown>): Rest => {
@@ -74,6 +74,11 @@ const loop = (parts: Consumer.Parts, options: Options, rest: Rest): Effect.Effec
       const wanted = slots.wanted(options.messages - slots.handled)
       if (wanted.limit === 0) {
         yield* slots.until(() => slots.wanted(options.messages - slots.handled).limit > 0 || slots.hands.size < held)
+        continue
+      }
+      const closed = yield* parts.flow.closedMillis(parts.endpoints)
+      if (closed > 0) {
+        yield* sleep(closed)
         continue
       }
       const claimed = yield* claim(parts, wanted)
@@ -111,7 +116,7 @@ const moreOrFewer = (parts: Consumer.Parts, { pollMillis }: Options): Effect.Eff
   Effect.suspend(() => {
     const held = Math.max(1, parts.slots.hands.size)
     return Effect.race(
-      Effect.interruptible(parts.source.wake(pollMillis)),
+      Effect.interruptible(parts.flow.rest(pollMillis, parts.source.wake)),
       Effect.interruptible(parts.slots.until(() => parts.slots.hands.size < held))
     )
   })

@@ -13,6 +13,7 @@ import type { HandlerRegistry } from "../HandlerRegistry.ts"
 import type { Delivery, Encoded } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
 import type { Consuming, Outcome } from "./deliver.ts"
+import * as Flow from "./flow.ts"
 import * as Handling from "./handling.ts"
 import { recordingFor } from "./journal.ts"
 import { giveBack } from "./outcome.ts"
@@ -35,7 +36,8 @@ export interface Parts extends Consuming {
   ended: Array<Handling.Ended>
   /** A message has had its end, for this time. */
   readonly settled: (hand: Hand<Handling.Prepared>, outcome: Outcome) => void
-  readonly state: { stopping: boolean }
+  /** `held` counts what was set aside. */
+  readonly state: { stopping: boolean; held: number }
 }
 
 /** @internal */
@@ -61,7 +63,7 @@ export const make = (
     })
     const clock = Context.get(Telemetry.servicesOf(runtime.fiberRefs), Clock.Clock)
     const source = Source.make(store, channel, options)
-    const state = { stopping: false }
+    const state = { stopping: false, held: 0 }
     const slots: Slots<Handling.Prepared> = new Slots(options.concurrency, source.stored ? mostAhead : 0, {
       begin: (hand) => Handling.begin(parts, hand),
       turned: () => commitTogether(parts),
@@ -73,6 +75,7 @@ export const make = (
       source,
       policy,
       recording: recordingFor(registry, policy),
+      flow: Flow.make(store, registry, source, policy, options),
       slots,
       state,
       runtime,
@@ -81,7 +84,10 @@ export const make = (
       fork: (effect) => Runtime.runFork(runtime, effect),
       nanos: () => clock.unsafeCurrentTimeNanos(),
       millis: () => clock.unsafeCurrentTimeMillis(),
-      settled: (hand, outcome) => slots.settled(hand, !untouched.has(outcome)),
+      settled: (hand, outcome) => {
+        if (outcome === "Held") state.held++
+        slots.settled(hand, !untouched.has(outcome))
+      },
       claimedHere: (delivery) => slots.hands.get(delivery)?.claimedHere,
       interrupted: (delivery) => (slots.hands.get(delivery)?.lost ? "Lost" : state.stopping ? "Stopping" : undefined),
       endpoints: () =>
@@ -94,7 +100,7 @@ export const make = (
   })
 
 /** How a message ends that was not settled: it comes again as it was. */
-const untouched: ReadonlySet<Outcome> = new Set<Outcome>(["Released", "Lost", "Stopped"])
+const untouched: ReadonlySet<Outcome> = new Set<Outcome>(["Held", "Released", "Lost", "Stopped"])
 
 /** Renews the leases of what is in flight until the scope closes; then drains. @internal */
 export const open = (
@@ -104,13 +110,14 @@ export const open = (
   Effect.gen(function* () {
     // closing goes the other way round: first the drain, and leases are renewed to its end
     yield* Effect.forkScoped(Effect.interruptible(renewForever(parts, options.leaseMillis)))
+    yield* Effect.forkScoped(Effect.interruptible(learnForever(parts)))
     yield* Effect.addFinalizer(() => stop(parts, options.drainMillis))
   })
 
 /** Claims messages and takes them in hand: one step that cannot be cut in two. Answers how many. @internal */
 export const claim = (parts: Parts, limit: number, ahead: boolean): Effect.Effect<number, MessagingError> =>
   Effect.uninterruptible(
-    Effect.zipWith(parts.source.claim(limit, ahead), Clock.currentTimeMillis, (deliveries, now) => {
+    Effect.zipWith(claimFresh(parts, limit, ahead), Clock.currentTimeMillis, (deliveries, now) => {
       parts.slots.take(deliveries, now, ahead)
       if (deliveries.length === limit) parts.slots.pace.full()
       return deliveries.length
@@ -122,7 +129,11 @@ export const drain = (parts: Parts, options: { readonly leaseMillis: number }): 
   Effect.gen(function* () {
     yield* Effect.forkScoped(renewForever(parts, options.leaseMillis))
     let handled = 0
-    while (yield* drainOne(parts)) handled++
+    do {
+      for (let drained = yield* drainOne(parts); drained !== "Empty"; drained = yield* drainOne(parts)) {
+        if (drained === "Drained") handled++
+      }
+    } while (yield* letGo(parts))
     return handled
   }).pipe(Effect.scoped)
 
@@ -171,16 +182,30 @@ const commitTogether = (parts: Parts): void => {
   Handling.commitTogether(parts, ended)
 }
 
-/** Answers whether there was a message. One that is interrupted gives it back. */
-const drainOne = (parts: Parts): Effect.Effect<boolean, MessagingError> =>
+/** What is paused is known before anything is claimed. */
+const claimFresh = ({ flow, source }: Parts, limit: number, ahead: boolean) =>
+  Effect.zipRight(flow.fresh, source.claim(limit, ahead))
+
+/** What was set aside does not count. A message that is interrupted gives it back. */
+const drainOne = (parts: Parts): Effect.Effect<"Drained" | "Held" | "Empty", MessagingError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(claim(parts, 1, false), (claimed) => {
-      if (claimed === 0) return Effect.succeed(false)
+      if (claimed === 0) return Effect.succeed("Empty" as const)
+      const before = parts.state.held
       const settled = parts.slots.until(() => parts.slots.hands.size === 0)
       const ended = Effect.onInterrupt(restore(settled), () => Effect.zipRight(interrupt(parts), settled))
-      return Effect.as(ended, true)
+      return Effect.map(ended, () => (parts.state.held > before ? "Held" : "Drained"))
     })
   )
+
+/** Answers whether a limit has let messages go that it held. */
+const letGo = ({ flow, source, store }: Parts): Effect.Effect<boolean, MessagingError> =>
+  Effect.gen(function* () {
+    const before = yield* store.depth(source.channel)
+    if (before.held === undefined || !(yield* flow.refresh)) return false
+    const after = yield* store.depth(source.channel)
+    return (after.held ?? 0) < before.held
+  })
 
 /** Off the work path: a handler that blocks nothing but itself keeps its lease. */
 const renewForever = (parts: Parts, leaseMillis: number): Effect.Effect<never> =>
@@ -189,6 +214,7 @@ const renewForever = (parts: Parts, leaseMillis: number): Effect.Effect<never> =
     let newest = 0
     const renew = Effect.gen(function* () {
       yield* Effect.sleep(Math.floor(leaseMillis / 3))
+      yield* parts.flow.renew
       const deliveries = [...parts.slots.hands.keys()]
       const now = yield* Clock.currentTimeMillis
       const lost =
@@ -208,6 +234,14 @@ const renewForever = (parts: Parts, leaseMillis: number): Effect.Effect<never> =
     })
     return Effect.forever(renew)
   })
+
+/** What waits in line heeds a pause that began since it was claimed. */
+const learnForever = (parts: Parts): Effect.Effect<never> =>
+  Effect.sleep("1 second").pipe(
+    Effect.zipRight(Effect.suspend(() => (parts.slots.ready > 0 ? parts.flow.fresh : Effect.void))),
+    Effect.catchAllCause((cause) => Effect.logDebug("It could not be learned what is paused; trying again", cause)),
+    Effect.forever
+  )
 
 const abandon = (parts: Parts, delivery: Delivery): void => {
   const hand = parts.slots.hands.get(delivery)

@@ -12,6 +12,7 @@ import * as UnitOfWork from "../UnitOfWork.ts"
 import { versionOf } from "./decode.ts"
 import { AlreadyHandled, orderingKeyOf, retryInPlace, withOrderingKey } from "./dispatch.ts"
 import { verdict } from "./failure.ts"
+import type { Flow } from "./flow.ts"
 import { giveUp, policyOf, recordFailure } from "./giveUp.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
@@ -33,6 +34,7 @@ export interface Consuming {
   readonly policy: Policy
   /** What the channel has written down. */
   readonly recording: Journal.Recording
+  readonly flow: Flow
   /** The consumer lost the message, or is shutting down: what is interrupted now failed nobody's attempt. */
   readonly interrupted: (delivery: Delivery) => "Lost" | "Stopping" | undefined
   /** When, by this process's clock, it was claimed. */
@@ -48,6 +50,7 @@ export type Outcome =
   | "Resent"
   | "Stopped"
   | "Expired"
+  | "Held"
   | "Released"
   | "Lost"
 
@@ -80,6 +83,7 @@ export const isPlain = (consuming: Consuming, entry: Entry, { version }: Message
     envelope.orderingKey !== "" &&
     !(delivery.undelayed && delay !== undefined) &&
     !hasExpired(entry, delivery) &&
+    !consuming.flow.minds(entry, delivery) &&
     consuming.registry.interceptors.at("Consumer").length === 0
   )
 }
@@ -96,6 +100,8 @@ const deliverWith = (
 ): Effect.Effect<Outcome, MessagingError> =>
   Effect.gen(function* () {
     const { envelope } = delivery
+    const paused = consuming.flow.paused(delivery)
+    if (paused !== undefined) return yield* patiently(paused)
     if (delivery.crashes >= policyOf(consuming, envelope).deadLetter.afterCrashes) {
       return yield* patiently(crashed(consuming, delivery))
     }
@@ -120,12 +126,16 @@ const deliverWith = (
       return yield* patiently(putBack(consuming, delivery, withOrderingKey(envelope, orderingKey), due))
     }
     if (hasExpired(entry, delivery)) return yield* patiently(expire(consuming, delivery, message))
+    const begun = consuming.flow.begin(entry, delivery, message)
+    const stopped = begun === undefined ? undefined : yield* patiently(begun)
+    if (stopped !== undefined) return stopped
     let committed = false
     const elapsed = yield* stopwatch
     const run = handle(consuming, entry, delivery, message, elapsed, () => {
       committed = true
     })
     const exit = yield* Effect.exit(restore(key === undefined ? run : consuming.registry.oneAtATime(key, run)))
+    if (begun !== undefined) yield* consuming.flow.leave(delivery)
     // who takes the lease away while the commit is on its way comes too late: what was committed is handled
     const ended = committed ? Exit.void : exit
     if (committed && Exit.isFailure(exit) && !Cause.isInterrupted(exit.cause))

@@ -216,7 +216,10 @@ const parkAndStop = (consuming: Consuming, givenUp: GivenUp, told: Told) =>
 
 const pause = ({ source, store }: Consuming, { endpoint, id, tag }: Envelope, { error, reason }: Verdict) =>
   Effect.zipRight(
-    store.pause(source.channel, `"${endpoint}" gave up ${tag} ${id} (${reason}): ${error.slice(0, 500)}`),
+    store.flow.pause(
+      { channel: source.channel },
+      `"${endpoint}" gave up ${tag} ${id} (${reason}): ${error.slice(0, 500)}`
+    ),
     Effect.logError(
       `Channel "${source.channel}" is stopped, since "${endpoint}" gave up ${tag} (${reason}). Mend it, then let the ` +
         `channel go on with Consumer.resume: ${error}`

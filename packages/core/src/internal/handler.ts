@@ -28,6 +28,7 @@ import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
 import { recordingFor } from "./journal.ts"
 import * as Keys from "./keys.ts"
+import { routeLimits } from "./limits.ts"
 import { aware } from "./logging.ts"
 import { messagesIn } from "./output.ts"
 import { inPlace } from "./retrying.ts"
@@ -199,7 +200,8 @@ const makeEntry = (handler: Any, surroundings: Surroundings, local: boolean): En
 }
 
 const makeRoute = (handler: Any, context: Context.Context<never>): Route | undefined => {
-  const { channel, deadLetter, delay, errorChannel, orderedBy, priority, retryDurably, timeToLive } = handler.options
+  const { channel, circuitBreaker, deadLetter, delay, errorChannel, orderedBy, priority, retryDurably, timeToLive } =
+    handler.options
   if (channel === undefined) return undefined
   const { policy } = channel
   return {
@@ -221,8 +223,28 @@ const makeRoute = (handler: Any, context: Context.Context<never>): Route | undef
           : Duration.toMillis(deadLetter.resendAfter),
       afterCrashes: deadLetter?.afterCrashes ?? policy.deadLetter.afterCrashes
     },
-    errorChannel: errorChannel?.channelName ?? policy.errorChannel
+    errorChannel: errorChannel?.channelName ?? policy.errorChannel,
+    limits: [
+      ...routeLimits(channel.channelName, handler.name, handler.options),
+      ...routeLimits(channel.channelName, "", {
+        rateLimit: byHeaders(policy.rateLimit),
+        concurrencyLimit: byHeaders(policy.concurrencyLimit)
+      })
+    ],
+    circuitBreaker:
+      circuitBreaker === undefined
+        ? undefined
+        : { failures: circuitBreaker.failures, openMillis: Input.millisOf(circuitBreaker.openFor) }
   }
+}
+
+/** A channel's limit knows the headers of a message only. */
+const byHeaders = <A extends { readonly key?: ((headers: Metadata["headers"]) => string | undefined) | undefined }>(
+  limit: A | undefined
+) => {
+  if (limit === undefined) return undefined
+  const { key } = limit
+  return { ...limit, key: key && ((_message: unknown, headers: Metadata["headers"]) => key(headers)) }
 }
 
 const makeCodecs = (messages: ReadonlyArray<Message.AnyClass>, context: Context.Context<never>) => {

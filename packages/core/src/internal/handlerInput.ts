@@ -1,10 +1,11 @@
 import type { Any } from "../Handler.ts"
 import * as Input from "./input.ts"
+import * as limits from "./limits.ts"
 import type { Transition } from "./saga.ts"
 
 /** What is wrong with how a handler was made, as far as the types cannot tell. @internal */
 export const problemOf = (handler: Any): Input.Problem => {
-  const { deadLetter, deduplicate, timeout, timeToLive } = handler.options
+  const { circuitBreaker, deadLetter, deduplicate, timeout, timeToLive } = handler.options
   return [
     handler.options.mistake,
     handler.name === "" ? "A handler has an empty name: messages in flight name it, so give it one" : undefined,
@@ -22,6 +23,12 @@ export const problemOf = (handler: Any): Input.Problem => {
       most: "36500 days"
     }),
     Input.atLeastOne(`afterCrashes of the handler "${handler.name}"`, deadLetter?.afterCrashes ?? 1),
+    ...limits.problems(`of the handler "${handler.name}"`, handler.options),
+    Input.wholeNumber(`The failures of Handler.circuitBreaker of "${handler.name}"`, circuitBreaker?.failures, 1),
+    Input.duration(`The openFor of Handler.circuitBreaker of "${handler.name}"`, circuitBreaker?.openFor, {
+      least: "1 millis",
+      most: "1 day"
+    }),
     "transitions" in handler ? twice(handler.name, handler.transitions as ReadonlyArray<Transition>) : undefined
   ].find((problem) => problem !== undefined)
 }

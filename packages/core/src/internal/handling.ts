@@ -83,6 +83,10 @@ export interface Ended {
 
 /** Begins with a message that has a slot: in a fiber of its own, at once. @internal */
 export const begin = (parts: Parts, hand: Hand<Prepared>): void => {
+  if (hand.prepared !== undefined && parts.flow.isPaused(hand.delivery)) {
+    leave(parts, hand)
+    hand.prepared = undefined
+  }
   hand.prepared ??= prepare(parts, hand)
   const { prepared } = hand
   if (prepared === undefined) slowly(parts, hand)

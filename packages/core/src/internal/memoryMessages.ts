@@ -1,5 +1,5 @@
 import { type Envelope, type Failure, failureCount } from "../Envelope.ts"
-import type { Delivery, Due, Lease, Pause, Timer } from "../MessageStore.ts"
+import type { Delivery, Due, Lease, Timer } from "../MessageStore.ts"
 import { Heap } from "./memoryHeap.ts"
 import { Sequences } from "./memoryOrder.ts"
 import { type Journal, Table, Waiters } from "./memoryTable.ts"
@@ -31,6 +31,8 @@ export interface Row {
   readonly peers: number
   /** One of so many that a lost consumer had begun: nobody knows which of them ended it. */
   readonly suspects: number | undefined
+  /** The pause or limit by which it is held, and when it had become available before. */
+  readonly held?: { readonly by: string; readonly from: number } | undefined
 }
 
 /** @internal */
@@ -51,6 +53,7 @@ export class Messages {
   private readonly rows: Table<Row>
   private readonly channels = new Map<string, Channel>()
   private readonly timers = new Map<string, Set<Row>>()
+  private readonly holds = new Map<string, Set<Row>>()
   private sequence = 0
   private token = 0
 
@@ -73,10 +76,11 @@ export class Messages {
     return this.rows.values()
   }
 
-  pauses(): ReadonlyArray<Pause> {
-    return Array.from(this.channels.values())
-      .flatMap(({ paused }) => (paused === undefined ? [] : [paused]))
-      .sort((self, that) => (self.channel < that.channel ? -1 : 1))
+  /** The channels that are paused, by name. */
+  paused(): ReadonlyArray<string> {
+    return Array.from(this.channels)
+      .flatMap(([name, { paused }]) => (paused === undefined ? [] : [name]))
+      .sort()
   }
 
   add(
@@ -166,6 +170,25 @@ export class Messages {
     return deliveries
   }
 
+  /** Sets a claimed message aside; one with an ordering key stays where it is. */
+  hold(row: Row, by: string): void {
+    this.later({ ...row, held: { by, from: row.availableAt } }, Number.POSITIVE_INFINITY)
+  }
+
+  heldBy(by: string): number {
+    return this.holds.get(by)?.size ?? 0
+  }
+
+  /** Puts the oldest of the held messages back, as they were before. Answers their number. */
+  letGo(now: number, by: string, limit: number): number {
+    const rows = Array.from(this.holds.get(by) ?? []).sort((self, that) => Number(self.key) - Number(that.key))
+    const oldest = rows.slice(0, Math.max(0, limit))
+    for (const row of oldest) {
+      this.put({ ...row, availableAt: Math.min(now, row.held!.from), held: undefined })
+    }
+    return oldest.length
+  }
+
   scheduled(now: number, key: string): Row | undefined {
     const row = this.rows.get(key)
     return row !== undefined && waits(now, row) ? row : undefined
@@ -238,6 +261,11 @@ export class Messages {
     const channel = this.channel(row.channel)
     channel.enter(row)
     channel.waiters.wake()
+    if (row.held !== undefined) {
+      const held = this.holds.get(row.held.by)
+      if (held === undefined) this.holds.set(row.held.by, new Set([row]))
+      else held.add(row)
+    }
     if (row.timer === undefined) return
     const owned = this.timers.get(row.timer.owner)
     if (owned === undefined) this.timers.set(row.timer.owner, new Set([row]))
@@ -246,6 +274,11 @@ export class Messages {
 
   private leave(row: Row): void {
     this.channel(row.channel).leave(row)
+    if (row.held !== undefined) {
+      const held = this.holds.get(row.held.by)
+      held?.delete(row)
+      if (held?.size === 0) this.holds.delete(row.held.by)
+    }
     if (row.timer === undefined) return
     const owned = this.timers.get(row.timer.owner)
     owned?.delete(row)
@@ -269,7 +302,8 @@ export const envelopeOf = (row: Row): Envelope => ({
  * @internal
  */
 export const waits = (now: number, row: Row): boolean =>
-  row.state === "Scheduled" || (row.state === "Ready" && isOrdered(row) && row.availableAt > now)
+  row.held === undefined &&
+  (row.state === "Scheduled" || (row.state === "Ready" && isOrdered(row) && row.availableAt > now))
 
 // -----------------------------------------------------------------------------
 // internal
@@ -307,7 +341,8 @@ class Channel {
     this.waiters.wake()
   })
   readonly waiters = new Waiters()
-  paused: Pause | undefined
+  /** Since when and why nothing is claimed from it. */
+  paused: { readonly pausedAt: number; readonly reason: string | undefined } | undefined
   /** How many are suspects, claimed or not. */
   suspected = 0
 

@@ -37,6 +37,7 @@ export const make: Effect.Effect<Encoded> = Effect.sync(() => {
       }),
     ...consuming(state),
     ...consumers(state),
+    flow: flow(state),
     ...subscribing(state),
     ...keys(state),
     ...views(state),
@@ -111,26 +112,13 @@ const consuming = ({
     at((now) => {
       const rows = messages.all().filter((row) => row.channel === name)
       const scheduled = rows.filter((row) => waits(now, row)).length
-      return { ready: rows.length - scheduled, scheduled }
+      const held = rows.filter((row) => row.held !== undefined).length
+      return { ready: rows.length - scheduled - held, scheduled, ...(held === 0 ? undefined : { held }) }
     })
 })
 
-const consumers = ({
-  heartbeats,
-  messages
-}: State): Pick<Encoded, "pause" | "resume" | "paused" | "pauses" | "heartbeat" | "consumed"> => ({
-  pause: (name, reason) =>
-    at((now) => {
-      messages.channel(name).paused ??= { channel: name, pausedAt: now, reason }
-    }),
-  resume: (name) =>
-    Effect.sync(() => {
-      const channel = messages.channel(name)
-      channel.paused = undefined
-      channel.waiters.wake()
-    }),
-  paused: Effect.sync(() => messages.pauses().map(({ channel }) => channel)),
-  pauses: Effect.sync(() => messages.pauses()),
+const consumers = ({ heartbeats, messages }: State): Pick<Encoded, "paused" | "heartbeat" | "consumed"> => ({
+  paused: Effect.sync(() => messages.paused()),
   heartbeat: (channel) => at((now) => void heartbeats.set(channel, now)),
   consumed: (withinMillis) =>
     at((now) =>
@@ -139,6 +127,17 @@ const consumers = ({
         .map(([channel]) => channel)
         .sort()
     )
+})
+
+const flow = ({ flows }: State): Encoded["flow"] => ({
+  pause: (target, reason) => at((now) => flows.pause(now, target, reason)),
+  resume: (target) => at((now) => flows.resume(now, target)),
+  pauses: Effect.sync(() => flows.all()),
+  hold: (leases, by) => at((now) => flows.hold(now, leases, by)),
+  take: (options) => at((now) => flows.take(now, options)),
+  giveBack: (owner, names) => at((now) => flows.giveBack(now, owner, names)),
+  renew: (owner, leaseMillis, permits) => at((now) => flows.renew(now, owner, leaseMillis, permits)),
+  refresh: (channel) => at((now) => flows.refresh(now, channel))
 })
 
 const subscribing = ({ subscriptions }: State): Pick<Encoded, "subscribe" | "unsubscribe" | "subscriptions"> => ({

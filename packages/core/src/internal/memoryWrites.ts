@@ -12,6 +12,7 @@ import type {
 } from "../MessageStore.ts"
 import { MessagingError } from "../MessagingError.ts"
 import { DeadLetters, type ReplayRow } from "./memoryDeadLetters.ts"
+import { Flows } from "./memoryFlow.ts"
 import { Entries } from "./memoryJournal.ts"
 import { Expiring, Keys } from "./memoryKeys.ts"
 import { Messages, type Row } from "./memoryMessages.ts"
@@ -26,6 +27,7 @@ import { Journal, Table } from "./memoryTable.ts"
 export class State {
   readonly journal = new Journal()
   readonly messages = new Messages(this.journal)
+  readonly flows = new Flows(this.messages)
   readonly deadLetters = new DeadLetters(this.journal, this.messages)
   readonly replays = new Map<string, ReplayRow>()
   readonly keys = new Keys(this.journal)

@@ -78,11 +78,14 @@ export const settle = (
 ): Effect.Effect<Outcome, MessagingError> => {
   const { registry, source, store } = consuming
   const { envelope } = delivery
+  const hasBreaker = entry.route?.circuitBreaker !== undefined
+  const answered = hasBreaker ? consuming.flow.answered(entry) : Effect.void
   if (Exit.isSuccess(exit)) {
     registry.observe?.({ _tag: "Handled", message, envelope })
     const waited = Math.max(0, delivery.claimedAt - delivery.availableAt)
     Metrics.succeeded(labelsOf(consuming, delivery), durationMillis, waited + durationMillis)
-    return Effect.as(source.settled(delivery), "Handled")
+    const settled = Effect.as(source.settled(delivery), "Handled" as const)
+    return hasBreaker ? Effect.zipRight(answered, settled) : settled
   }
   const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
   if (error instanceof AlreadyHandled) return Effect.as(source.settled(delivery), "Handled")
@@ -96,9 +99,13 @@ export const settle = (
     some(exit.cause, (value) => isInfrastructure(store, classifier, value))
       ? Effect.zipRight(
           Effect.logWarning("The infrastructure failed, not the handler: the message is given back", exit.cause),
-          Effect.flatMap(outageBackoff(registry, envelope), (millis) => release(source, delivery, millis))
+          Effect.zipWith(
+            outageBackoff(registry, envelope),
+            hasBreaker ? consuming.flow.broke(entry) : Effect.succeed(0),
+            (millis, closedMillis) => Math.max(millis, closedMillis)
+          ).pipe(Effect.flatMap((millis) => release(source, delivery, millis)))
         )
-      : failed(consuming, entry, delivery, durationMillis, exit.cause)
+      : Effect.zipRight(answered, failed(consuming, entry, delivery, durationMillis, exit.cause))
   )
 }
 

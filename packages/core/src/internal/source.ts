@@ -37,6 +37,11 @@ export interface Source {
   /** What follows once that unit has committed. */
   readonly settled: (delivery: Delivery) => Effect.Effect<void, MessagingError>
   readonly release: (deliveries: ReadonlyArray<Delivery>, afterMillis: number) => Effect.Effect<void, MessagingError>
+  /**
+   * Sets messages aside until a pause ends or a limit has room; what a broker keeps comes again after a while. Answers
+   * false where the pause has ended.
+   */
+  readonly hold: (deliveries: ReadonlyArray<Delivery>, by: string) => Effect.Effect<boolean, MessagingError>
   readonly retry: (
     delivery: Delivery,
     failures: ReadonlyArray<Failure>,
@@ -121,6 +126,11 @@ const stored = (
       deliveries.map(({ lease }) => lease),
       afterMillis
     ),
+  hold: (deliveries, by) =>
+    store.flow.hold(
+      deliveries.map(({ lease }) => lease),
+      by
+    ),
   retry: ({ lease }, failures, afterMillis, journal) =>
     commitOne(store, [{ _tag: "Retry", lease, failures, afterMillis }, ...journal]),
   park: ({ lease }, envelope, verdict) => [{ _tag: "Park", channel, lease, envelope, ...verdict }],
@@ -177,6 +187,14 @@ const both = (kept: Source, broker: Source, paused: Effect.Effect<boolean, Messa
     settled: (delivery) => of(delivery).settled(delivery),
     release: (deliveries, afterMillis) =>
       Effect.forEach(deliveries, (delivery) => of(delivery).release([delivery], afterMillis), { discard: true }),
+    hold: (deliveries, by) => {
+      const [others, own] = Arr.partition(deliveries, (delivery) => replayed.has(delivery))
+      return Effect.zipWith(
+        own.length === 0 ? Effect.succeed(true) : kept.hold(own, by),
+        others.length === 0 ? Effect.succeed(true) : broker.hold(others, by),
+        (held, heldToo) => held && heldToo
+      )
+    },
     retry: (delivery, failures, afterMillis, journal) => of(delivery).retry(delivery, failures, afterMillis, journal),
     park: (delivery, envelope, verdict) => of(delivery).park(delivery, envelope, verdict),
     discard: (delivery, journal) => of(delivery).discard(delivery, journal)
@@ -201,6 +219,11 @@ const direct = (
     Effect.forEach(deliveries, (delivery) => channel.driver.release(delivery, delivery.envelope, afterMillis), {
       discard: true
     }),
+  hold: (deliveries) =>
+    Effect.as(
+      Effect.forEach(deliveries, (delivery) => channel.driver.release(delivery, delivery.envelope, heldMillis)),
+      true
+    ),
   retry: (delivery, failures, afterMillis, journal) =>
     Effect.zipRight(
       channel.driver.release(
@@ -230,5 +253,8 @@ const remember = (channel: string, envelope: Envelope): Deduplicate => ({
   key: Keys.ofDelivery(channel, envelope.endpoint, envelope.id),
   windowMillis: inboxWindowMillis
 })
+
+/** When a broker gives out again what is paused or over a limit. */
+const heldMillis = 1_000
 
 const inboxWindowMillis = 7 * 24 * 60 * 60 * 1000

@@ -195,22 +195,3 @@ export interface ReplayStep {
   readonly detail: string | undefined
   readonly afterMillis: number
 }
-
-/**
- * A channel from which nothing is claimed, since when and why.
- *
- * @example
- * ```ts
- * import type { MessageStore } from "@holdfast/core"
- *
- * const line = ({ channel, reason }: MessageStore.Pause) => `${channel}: ${reason ?? "paused by hand"}`
- * ```
- *
- * @since 0.1.0
- * @category models
- */
-export interface Pause {
-  readonly channel: string
-  readonly pausedAt: number
-  readonly reason: string | undefined
-}

@@ -1,51 +1,20 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import type { Pause } from "@holdfast/core/MessageStore"
 import * as Effect from "effect/Effect"
 import { type Database, named } from "./database.ts"
 import type { Row } from "./pgQuery.ts"
-import { interval, millis, number, storable, text } from "./rows.ts"
-
-/** @internal */
-export const pause = (
-  database: Database,
-  channel: string,
-  reason: string | undefined
-): Effect.Effect<void, SqlError> => {
-  const statement = named(
-    database,
-    "pause",
-    `insert into ${database.at}paused (channel, paused_at, reason) values ($1::text, ${database.at}now(), $2::text)
-     on conflict (channel) do nothing`
-  )
-  return Effect.asVoid(database.run(statement, [channel, reason === undefined ? null : storable(reason)]))
-}
-
-/** @internal */
-export const pauses = (database: Database): Effect.Effect<ReadonlyArray<Pause>, SqlError> => {
-  const statement = named(
-    database,
-    "pauses",
-    `select channel, reason, ${millis("paused_at")} as paused_at from ${database.at}paused order by channel`
-  )
-  return Effect.map(database.run(statement, []), (rows) =>
-    rows.map((row) => ({
-      channel: text(row, "channel"),
-      pausedAt: number(row, "paused_at"),
-      reason: row.reason ?? undefined
-    }))
-  )
-}
-
-/** @internal */
-export const resume = (database: Database, channel: string): Effect.Effect<void, SqlError> => {
-  const statement = named(database, "resume", `delete from ${database.at}paused where channel = $1::text`)
-  return Effect.asVoid(database.run(statement, [channel]))
-}
+import { interval, text } from "./rows.ts"
 
 /** @internal */
 export const paused = (database: Database): Effect.Effect<ReadonlyArray<string>, SqlError> =>
   Effect.map(
-    database.run(named(database, "paused", `select channel from ${database.at}paused order by channel`), []),
+    database.run(
+      named(
+        database,
+        "paused",
+        `select channel from ${database.at}paused where handler = '' and tenant = '' order by channel`
+      ),
+      []
+    ),
     channelsOf
   )
 

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as EffectScope from "effect/Scope"
 import { type Database, named } from "./database.ts"
+import { sweep as sweepFlow } from "./flow.ts"
 import { forget } from "./journal.ts"
 import { live } from "./live.ts"
 import type { Statement } from "./pgQuery.ts"
@@ -31,7 +32,7 @@ export const sweep = (database: Database): Effect.Effect<void, SqlError> => {
   return Effect.zipRight(
     untilEmpty(database, named(database, "sweep_deduplication", deduplication)),
     untilEmpty(database, named(database, "sweep_idempotency", idempotency))
-  )
+  ).pipe(Effect.zipRight(sweepFlow(database)))
 }
 
 /** @internal */

@@ -55,7 +55,8 @@ export const scheduled = (database: Database, filter: Filter): Effect.Effect<Rea
     database,
     "scheduled",
     `(select id::text as key, ${columns}, due_at as at, ${millis("due_at")} as due_at
-      from ${database.at}scheduled where ${matching} and $5::text is null order by due_at, id limit $6::int)
+      from ${database.at}scheduled where ${matching} and $5::text is null and held_by is null
+      order by due_at, id limit $6::int)
      union all
      (select '${inPlace}' || id, ${columns}, available_at, ${millis("available_at")}
       from ${database.at}message where ${matching} and $5::text is null and ${waitsInPlace(database)}
@@ -96,7 +97,7 @@ export const reschedule = (
     : named(
         database,
         "reschedule",
-        `update ${database.at}scheduled set due_at = ${then} where id = $1::bigint returning channel`
+        `update ${database.at}scheduled set due_at = ${then} where id = $1::bigint and held_by is null returning channel`
       )
   return channelOf(database.run(statement, [idOf(key), after, at]))
 }
@@ -114,7 +115,11 @@ export const cancelScheduled = (database: Database, key: string): Effect.Effect<
         "cancel_in_place",
         `delete from ${database.at}message where id = $1::bigint and ${waitsInPlace(database)} returning channel`
       )
-    : named(database, "cancel_scheduled", `delete from ${database.at}scheduled where id = $1::bigint returning channel`)
+    : named(
+        database,
+        "cancel_scheduled",
+        `delete from ${database.at}scheduled where id = $1::bigint and held_by is null returning channel`
+      )
   return channelOf(database.run(statement, [idOf(key)]))
 }
 
@@ -122,7 +127,10 @@ export const cancelScheduled = (database: Database, key: string): Effect.Effect<
 export const depth = (
   database: Database,
   channel: string
-): Effect.Effect<{ readonly ready: number; readonly scheduled: number }, SqlError> =>
+): Effect.Effect<
+  { readonly ready: number; readonly scheduled: number; readonly held?: number | undefined },
+  SqlError
+> =>
   Effect.map(
     database.run(
       named(
@@ -131,13 +139,21 @@ export const depth = (
         `select (select count(*) from ${database.at}message where channel = $1::text)
              + (select count(*) from ${database.at}queue where channel = $1::text) as present,
            (select count(*) from ${database.at}message where channel = $1::text and ${waitsInPlace(database)}) as waiting,
-           (select count(*) from ${database.at}scheduled where channel = $1::text) as scheduled`
+           (select count(*) from ${database.at}scheduled where channel = $1::text) as scheduled,
+           (select count(*) from ${database.at}scheduled where channel = $1::text and held_by is not null) as aside,
+           (select count(*) from ${database.at}message where channel = $1::text and held_by is not null) as held`
       ),
       [channel]
     ),
     ([row]) => {
       const waiting = number(row!, "waiting")
-      return { ready: number(row!, "present") - waiting, scheduled: number(row!, "scheduled") + waiting }
+      const held = number(row!, "held")
+      const aside = number(row!, "aside")
+      return {
+        ready: number(row!, "present") - waiting - held,
+        scheduled: number(row!, "scheduled") - aside + waiting,
+        ...(aside + held === 0 ? undefined : { held: aside + held })
+      }
     }
   )
 
@@ -216,7 +232,7 @@ const columns =
 
 /** A message with an ordering key waits for its retry where it is. */
 const waitsInPlace = ({ at }: Database): string =>
-  `ordering_key is not null and lease_until is null and available_at > (select ${at}now())`
+  `ordering_key is not null and lease_until is null and available_at > (select ${at}now()) and held_by is null`
 
 /** Tells the keys of those from the keys of the scheduled ones. */
 const inPlace = "m"

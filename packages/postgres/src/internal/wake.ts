@@ -102,7 +102,7 @@ const dueIn = (database: Database, marks: Marks, channel: string): Effect.Effect
   const statement = named(
     database,
     "due_in",
-    `select case when exists (select from ${at}paused where channel = $1::text) then null
+    `select case when exists (select from ${at}paused where channel = $1::text and handler = '' and tenant = '') then null
        when exists (select from ${at}message where channel = $1::text and suspects is not null) then ${-2 * overdue}
        when ${anyReady(at, "$1::text", "is null")} then 0
        when exists (select from ${at}claimable_lanes($1::text, 1, ${at}now())) then 0

@@ -178,7 +178,8 @@ declare
   _highest bigint;
   _token bigint;
 begin
-  if exists (select from ${at}paused p where p.channel = _channel) then
+  -- of a channel alone: the step "flow" has others
+  if exists (select from ${at}paused p where p.channel = _channel and p.handler = '' and p.tenant = '') then
     return;
   end if;
   -- losing a claim to a crash of the server costs nothing but handling what it has taken again
