@@ -12,7 +12,7 @@ import {
   MessagingError,
   MessagingTest
 } from "@holdfast/core"
-import { Deferred, Effect, FiberId, Layer, Schedule, Schema } from "effect"
+import { Deferred, Effect, FiberId, Layer, Logger, Schedule, Schema } from "effect"
 import type { Backend } from "./backend.ts"
 import { consume, gated, ids, plain } from "./consuming.ts"
 import { Broker, makeBroker } from "./direct.ts"
@@ -551,6 +551,31 @@ export const circuits = <R>(backend: Backend<R>): void => {
       }).pipe(within(backend, layer))
     }
   )
+
+  it.scoped("says once that it is open, however many were in flight", () => {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ message }) => void lines.push(String(message)))
+    let running = 0
+    const handler = Handler.command(Charge, () =>
+      Effect.gen(function* () {
+        running++
+        while (running < 5) yield* Effect.yieldNow()
+        return yield* away
+      })
+    ).pipe(Handler.asynchronous(Charges), Handler.circuitBreaker({ failures: 2, openFor: "1 minute" }))
+    return Effect.gen(function* () {
+      for (const id of ids(5)) yield* charge(id)
+      yield* Layer.build(Consumer.layer(Charges, { concurrency: 5 })).pipe(Effect.provide(Logger.add(logger)))
+      yield* passUntil(
+        "all are given back",
+        using((store) => Effect.map(store.depth(Charges.channelName), ({ scheduled }) => scheduled === 5))
+      )
+      assert.lengthOf(
+        lines.filter((line) => line.includes("is open")),
+        1
+      )
+    }).pipe(within(backend, Handler.layer(handler).pipe(Layer.provideMerge(backend.channel(Charges)))))
+  })
 
   it.effect("stays closed when the handler refuses, which is an answer", () => {
     const { layer, state } = flaky()

@@ -397,7 +397,7 @@ export const letters = (it: It): void => {
       const deliveries = yield* claim(channel)
       assert.lengthOf(deliveries, 8)
       const first = deliveries.filter(({ envelope }) => envelope.headers.canaryOf === replay.id)
-      const mine = keys.filter((key, index) => others.toReversed()[index] === 0)
+      const mine = keys.filter((_, index) => others.toReversed()[index] === 0)
       assert.deepStrictEqual(first.map(({ envelope }) => envelope.headers.replayOf!).sort(), mine.toSorted())
       if (now.state === "Canary") assert.deepStrictEqual(now.canaries.toSorted(), mine.toSorted())
     })
