@@ -2,7 +2,17 @@
  * What flow control, the ends of failed messages, replays and deduplication do together.
  */
 import { assert, it } from "@effect/vitest"
-import { Channel, Consumer, DeadLetter, Handler, Journal, type MessageStore, MessagingTest, Saga } from "@holdfast/core"
+import {
+  Channel,
+  CommandBus,
+  Consumer,
+  DeadLetter,
+  Handler,
+  Journal,
+  type MessageStore,
+  MessagingTest,
+  Saga
+} from "@holdfast/core"
 import { Effect, Layer, Option, Schedule, Schema } from "effect"
 import type { Backend } from "./backend.ts"
 import { consume, ids, plain } from "./consuming.ts"
@@ -122,6 +132,38 @@ export const combined = <R>(backend: Backend<R>): void => {
       yield* expectRows("1")
       assert.lengthOf(yield* letters, 0)
     }).pipe(within(backend, Handler.layer(handler.pipe(Handler.deduplicate({ key: ({ id }) => id })))))
+  })
+
+  it.scoped("nothing that a consumer has claimed ahead overtakes the message that stops its channel", () => {
+    const state = { broken: true }
+    const handler = Handler.command(Ship, ({ id }) =>
+      Effect.suspend(() => (id === "bad" && state.broken ? Effect.fail("no") : write(id)))
+    ).pipe(Handler.asynchronous(Strict))
+    const [before, after] = [ids(100), ids(200).slice(100)]
+    const order = Effect.map(MessagingTest.handled(Ship), (handled) => handled.map(({ id }) => id))
+    return Effect.gen(function* () {
+      yield* Consumer.pause(Strict)
+      yield* CommandBus.sendAll([...before, "bad", ...after].map((id) => new Ship({ id })))
+      yield* Layer.build(Consumer.layer(Strict, { concurrency: 1, lease: "1 hour" }))
+      yield* settle
+      yield* Consumer.resume(Strict)
+      yield* passUntil(
+        "it is stopped",
+        Effect.map(Consumer.pauses, (pauses) => pauses.some(({ reason }) => reason?.includes("gave up")))
+      )
+      yield* pass(minute)
+      const early = yield* order
+      assert.deepStrictEqual(
+        early.filter((id) => Number(id) > 100),
+        []
+      )
+      state.broken = false
+      yield* Consumer.resume(Strict)
+      yield* passUntil("all are handled", isAll(0, Strict))
+      yield* settle
+      assert.deepStrictEqual((yield* order).toSorted(), [...before, "bad", ...after].toSorted())
+      assert.deepStrictEqual(early, before)
+    }).pipe(within(backend, Handler.layer(handler).pipe(Layer.provideMerge(backend.channel(Strict)))))
   })
 
   it.effect("what is held on a channel that was stopped stays there until both are resumed", () => {

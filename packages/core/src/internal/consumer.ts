@@ -36,8 +36,8 @@ export interface Parts extends Consuming {
   ended: Array<Handling.Ended>
   /** A message has had its end, for this time. */
   readonly settled: (hand: Hand<Handling.Prepared>, outcome: Outcome) => void
-  /** `held` counts what was set aside. */
-  readonly state: { stopping: boolean; held: number }
+  /** `held` counts what was set aside, `stops` how often a message has stopped the channel. */
+  readonly state: { stopping: boolean; held: number; stops: number }
 }
 
 /** @internal */
@@ -63,7 +63,7 @@ export const make = (
     })
     const clock = Context.get(Telemetry.servicesOf(runtime.fiberRefs), Clock.Clock)
     const source = Source.make(store, channel, options)
-    const state = { stopping: false, held: 0 }
+    const state = { stopping: false, held: 0, stops: 0 }
     const slots: Slots<Handling.Prepared> = new Slots(options.concurrency, source.stored ? mostAhead : 0, {
       begin: (hand) => Handling.begin(parts, hand),
       turned: () => commitTogether(parts),
@@ -86,6 +86,10 @@ export const make = (
       millis: () => clock.unsafeCurrentTimeMillis(),
       settled: (hand, outcome) => {
         if (outcome === "Held") state.held++
+        if (outcome === "Stopped") {
+          state.stops++
+          parts.fork(putBack(parts))
+        }
         slots.settled(hand, !untouched.has(outcome))
       },
       claimedHere: (delivery) => slots.hands.get(delivery)?.claimedHere,
@@ -116,13 +120,16 @@ export const open = (
 
 /** Claims messages and takes them in hand: one step that cannot be cut in two. Answers how many. @internal */
 export const claim = (parts: Parts, limit: number, ahead: boolean): Effect.Effect<number, MessagingError> =>
-  Effect.uninterruptible(
-    Effect.zipWith(claimFresh(parts, limit, ahead), Clock.currentTimeMillis, (deliveries, now) => {
+  Effect.suspend(() => {
+    const { stops } = parts.state
+    return Effect.zipWith(claimFresh(parts, limit, ahead), Clock.currentTimeMillis, (deliveries, now) => {
       parts.slots.take(deliveries, now, ahead)
+      // nothing overtakes what has stopped the channel meanwhile
+      if (parts.state.stops !== stops) parts.fork(putBack(parts))
       if (deliveries.length === limit) parts.slots.pace.full()
       return deliveries.length
     })
-  )
+  }).pipe(Effect.uninterruptible)
 
 /** Handles what is waiting, one message after the other, and answers how many that was. @internal */
 export const drain = (parts: Parts, options: { readonly leaseMillis: number }): Effect.Effect<number, MessagingError> =>

@@ -64,15 +64,14 @@ export const make = (
   const hold = holding(source, state)
   const refresh = Effect.suspend(() => {
     state.stale = false
-    return Effect.zipWith(
-      store.flow.refresh(source.channel),
-      Clock.currentTimeMillis,
-      ({ nextMillis, pauses }, now) => {
+    // from before it was asked: the answer may be as old
+    return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Effect.map(store.flow.refresh(source.channel), ({ nextMillis, pauses }) => {
         state.pauses = pauses
         state.holding = nextMillis !== undefined
         state.until = now + freshFor(nextMillis)
         return state.holding
-      }
+      })
     )
   }).pipe(
     Effect.tapErrorCause(() =>

@@ -317,8 +317,10 @@ const ended = (parts: Parts, hand: Hand<Prepared>, unit: UnitOfWork.Unit, exit: 
   const prepared = hand.prepared!
   prepared.tookMillis = Number(parts.nanos() - prepared.begunNanos!) / 1_000_000
   if (Exit.isFailure(exit)) {
-    parts.slots.free(hand)
-    fail(parts, hand, exit.cause, unit)
+    // what may stop the channel keeps its slot until that is known: nothing is to overtake it
+    const mayStop = prepared.plan.entry.route?.deadLetter.onGivenUp === "Stop"
+    if (!mayStop) parts.slots.free(hand)
+    fail(parts, hand, exit.cause, unit, mayStop)
   } else if (unit.begun === undefined) withoutSql(parts, { hand, unit })
   else {
     parts.fork(unit.begun.finish).addObserver((finished) => {
@@ -404,7 +406,13 @@ const notCommitted = (parts: Parts, hand: Hand<Prepared>, error: MessagingError)
 }
 
 /** `unit` is still to be undone, where it is given: a commit that failed has done that. */
-const fail = (parts: Parts, hand: Hand<Prepared>, cause: Cause.Cause<unknown>, unit?: UnitOfWork.Unit): void => {
+const fail = (
+  parts: Parts,
+  hand: Hand<Prepared>,
+  cause: Cause.Cause<unknown>,
+  unit?: UnitOfWork.Unit,
+  keepsSlot = false
+): void => {
   const prepared = hand.prepared!
   const { message, plan, tookMillis } = prepared
   const undone = unit === undefined ? Effect.succeed(cause) : UnitOfWork.undo(unit, cause)
@@ -413,6 +421,7 @@ const fail = (parts: Parts, hand: Hand<Prepared>, cause: Cause.Cause<unknown>, u
     return Exit.failCause(cause)
   })
   parts.fork(conclude(parts, plan.entry, hand.delivery, message, tookMillis, exit)).addObserver((settled) => {
+    if (keepsSlot) parts.slots.free(hand)
     leave(parts, hand)
     parts.settled(hand, Exit.isSuccess(settled) ? settled.value : "Lost")
   })
