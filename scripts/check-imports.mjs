@@ -15,7 +15,7 @@ const rows = [
   [
     ...["MessagingError", "MessageStore", "UnitOfWork", "Channel", "MessageScheduler", "Deduplication"],
     "SagaStore",
-    ...["Journal", "RetryPolicy", "HandlerRegistry", "DeadLetter", "Interceptor"]
+    ...["Journal", "RetryPolicy", "HandlerRegistry", "Metrics", "DeadLetter", "Interceptor"]
   ],
   ["CommandBus", "QueryBus", "EventBus", "Handler"],
   ["MessageBus", "Consumer", "Outbox"],

@@ -5,7 +5,7 @@
  *     npm start -w examples/onboarding
  */
 import { pathToFileURL } from "node:url"
-import { Consumer, MessageBus, Orchestrator } from "@holdfast/core"
+import { Consumer, Journal, MessageBus, Orchestrator } from "@holdfast/core"
 import { EmbeddedPostgres } from "@holdfast/embedded"
 import { PgChannel, PgMessaging } from "@holdfast/postgres"
 import { Console, Effect, Layer, Logger, LogLevel, Option, Schedule } from "effect"
@@ -67,6 +67,12 @@ const story = Effect.gen(function* () {
 
   const { done } = yield* Effect.flatten(Orchestrator.get(onboard, "acme/initech"))
   yield* Console.log(`what was done for Initech: ${done.join(", ")}`)
+
+  // what goes wrong is in the journal, unless a channel's policy says otherwise
+  const journal = yield* Journal.Journal
+  const { rows } = yield* journal.search({ endpoint: "Onboard/checkCredit", order: "OldestFirst" })
+  const meanwhile = rows.map(({ attempt, event }) => `${event} ${attempt}`).join(", ")
+  yield* Console.log(`and what went wrong on the way: ${meanwhile}`)
 })
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {

@@ -2,7 +2,7 @@
  * Onboarding in memory, under a virtual clock: the handlers are those of main.ts, the layers below them are swapped.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Channel, CommandBus, DeadLetter, MessagingTest, Orchestrator } from "@holdfast/core"
+import { Channel, CommandBus, DeadLetter, Journal, MessagingTest, Orchestrator } from "@holdfast/core"
 import { Effect, Layer } from "effect"
 import { Accounts, type Applicant, CreditBureau } from "./customers.ts"
 import { applyWithFirstRelease } from "./firstRelease.ts"
@@ -37,6 +37,13 @@ describe("onboarding", () => {
       assert.strictEqual(status, "Completed")
       assert.deepStrictEqual(done, ["identify", "checkCredit", "openAccount"])
       assert.strictEqual((yield* Orchestrator.result(onboard, id)).limit, 50_000)
+      const { rows } = yield* (yield* Journal.Journal).search({ order: "OldestFirst" })
+      assert.deepStrictEqual(
+        rows.map(({ attempt, endpoint, event }) => `${event} ${endpoint} ${attempt}`),
+        ["Failed", "Retried"]
+          .map((event) => `${event} Onboard/checkCredit 1`)
+          .concat(["Failed", "Retried"].map((event) => `${event} Onboard/checkCredit 2`))
+      )
     }).pipe(Effect.provide(Test))
   )
 

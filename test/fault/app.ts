@@ -1,13 +1,13 @@
 import { SqlClient } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
-import { Channel, Consumer, EventBus, Handler, Message, MessageBus, UnitOfWork } from "@holdfast/core"
+import { Channel, Consumer, Envelope, EventBus, Handler, Message, MessageBus, UnitOfWork } from "@holdfast/core"
 import { PgChannel, PgMessaging } from "@holdfast/postgres"
 import { Config, Duration, Effect, Layer, Schema } from "effect"
 import { crashing } from "./crash.ts"
 
 /** Work whose effects are rows that can be counted: what was done twice is there twice. */
 export class Work extends Message.Command<Work>()("Work", {
-  payload: { id: Schema.String, kind: Schema.Literal("Writes", "SendsOnly", "Slow") }
+  payload: { id: Schema.String, kind: Schema.Literal("Writes", "SendsOnly", "Slow", "Kills") }
 }) {}
 
 export class Worked extends Message.Event<Worked>()("Worked", { payload: { id: Schema.String } }) {}
@@ -22,14 +22,15 @@ const record = (id: string, effect: string) =>
 
 /** Committed at once, whatever becomes of the unit: so the test sees who is inside a handler. */
 const announce = (id: string) =>
-  Effect.flatMap(SqlClient.SqlClient, (sql) =>
-    UnitOfWork.outside(sql`INSERT INTO started (id, pid) VALUES (${id}, ${process.pid})`)
+  Effect.flatMap(Effect.all([SqlClient.SqlClient, Envelope.CurrentEnvelope]), ([sql, { attempt }]) =>
+    UnitOfWork.outside(sql`INSERT INTO started (id, pid, attempt) VALUES (${id}, ${process.pid}, ${attempt})`)
   )
 
 export const work = Handler.command(
   Work,
   Effect.fn("work")(function* ({ id, kind }) {
     yield* announce(id)
+    if (kind === "Kills") process.kill(process.pid, "SIGKILL")
     if (kind !== "SendsOnly") yield* record(id, "worked")
     yield* EventBus.publish(new Worked({ id }))
     if (kind === "Slow") yield* Effect.sleep(yield* Config.duration("SLOWNESS"))
@@ -44,13 +45,14 @@ export const Worker = Layer.unwrapEffect(
   Effect.gen(function* () {
     const lease = yield* Config.duration("LEASE").pipe(Config.withDefault(Duration.seconds(10)))
     const crashAt = yield* Config.string("CRASH_AT").pipe(Config.withDefault("nowhere"))
-    return Consumer.layer(Jobs, { concurrency: 2, lease }).pipe(
+    const concurrency = yield* Config.integer("CONCURRENCY").pipe(Config.withDefault(2))
+    return Consumer.layer(Jobs, { concurrency, lease }).pipe(
       Layer.provide(Handler.layer(work, follow)),
       Layer.provide(MessageBus.layer),
       Layer.provide(PgChannel.layer(Jobs)),
       Layer.provide(crashing(crashAt)),
       Layer.provide(PgMessaging.layer),
-      Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL"), maxConnections: Config.succeed(8) }))
+      Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL"), maxConnections: Config.succeed(12) }))
     )
   })
 )

@@ -26,7 +26,7 @@ export const createTables = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   yield* sql`CREATE TABLE effect (id text, effect text, pid int, at timestamptz DEFAULT clock_timestamp())`
   yield* sql`CREATE TABLE answer (pid int, answer text)`
-  yield* sql`CREATE TABLE started (id text, pid int, at timestamptz DEFAULT clock_timestamp())`
+  yield* sql`CREATE TABLE started (id text, pid int, attempt int, at timestamptz DEFAULT clock_timestamp())`
 })
 
 /** A worker process, killed at the latest when the scope closes. */
@@ -54,7 +54,7 @@ export const start = (file: string, env: Record<string, string> = {}) =>
     (worker) => Effect.zipRight(worker.signal("SIGKILL"), worker.ended)
   )
 
-export const send = (id: string, kind: "Writes" | "SendsOnly" | "Slow", options?: CommandBus.SendOptions) =>
+export const send = (id: string, kind: "Writes" | "SendsOnly" | "Slow" | "Kills", options?: CommandBus.SendOptions) =>
   CommandBus.send(new Work({ id, kind }), options)
 
 /** Waits until a query answers a row: its deadline is for tests that fail, not for those that pass. */

@@ -62,6 +62,35 @@ describe("a worker that is killed", () => {
       assert.include(String(letter?.error), "5 consumers were lost")
     }).pipe(Effect.provide(Arena))
   )
+
+  it.scopedLive(
+    "by one message among twenty: it becomes a dead letter, the others are handled, and none of them is to blame",
+    () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const good = Array.from({ length: 19 }, (_, n) => `m${String(n).padStart(2, "0")}`)
+        for (const id of good.slice(0, 7)) yield* send(id, "SendsOnly")
+        yield* send("poison", "Kills")
+        for (const id of good.slice(7)) yield* send(id, "SendsOnly")
+        const working = Effect.gen(function* () {
+          const worker = yield* startWorker({ CONCURRENCY: "10", LEASE: "1 seconds" })
+          return yield* worker.ended
+        }).pipe(Effect.scoped, Effect.forever)
+        yield* Effect.forkScoped(working)
+        yield* Effect.retry(settled, { times: 10 })
+        const { dead, effects } = yield* settled
+        assert.deepStrictEqual(effects, Object.fromEntries(good.map((id) => [`${id} followed`, 1])))
+        assert.strictEqual(dead, 1)
+        const [letter] = yield* sql`SELECT reason, attempt FROM holdfast.dead_letter`
+        assert.deepStrictEqual(letter, { reason: "Crashed", attempt: 6 })
+        assert.deepStrictEqual(yield* sql`SELECT id, attempt FROM started WHERE id <> 'poison' AND attempt > 1`, [])
+        assert.deepStrictEqual(
+          yield* sql`SELECT DISTINCT attempt FROM started WHERE id = 'poison' ORDER BY 1`,
+          [1, 2, 3, 4, 5].map((attempt) => ({ attempt }))
+        )
+      }).pipe(Effect.provide(Arena)),
+    600_000
+  )
 })
 
 describe("a delayed message", () => {

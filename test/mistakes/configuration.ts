@@ -8,9 +8,11 @@ import {
   DeadLetter,
   Deduplication,
   Handler,
+  Journal,
   MessageScheduler,
   MessageStore,
   MessagingTest,
+  Metrics,
   UnitOfWork
 } from "@holdfast/core"
 import { Effect, Layer } from "effect"
@@ -177,6 +179,14 @@ export const configuration = (): void => {
     "a list of no dead letters",
     Effect.flatMap(DeadLetter.DeadLetter, (letters) => fails(letters.list({ limit: 0 }))).pipe(Effect.provide(Memory))
   )
+  const searching = (query: MessageStore.JournalQuery) =>
+    Effect.flatMap(Journal.Journal, (journal) => fails(journal.search(query))).pipe(Effect.provide(Memory))
+  const gauging = (options: Metrics.Options) =>
+    dies(Effect.scoped(Layer.build(Metrics.layerWith(options))).pipe(Effect.provide(Memory)))
+  mistake(section, "gauges that are read all the time", gauging({ interval: "10 millis" }))
+  mistake(section, "gauges that count to nothing", gauging({ most: 0 }))
+  mistake(section, "a page of the journal after what is no place in it", searching({ after: "42" }))
+  mistake(section, "a search of the journal since no time", searching({ since: Number.NaN }))
   const letters = (use: (letters: DeadLetter.DeadLetter["Type"]) => Effect.Effect<unknown, unknown>) =>
     Effect.flatMap(DeadLetter.DeadLetter, (letters) => fails(use(letters)))
   const ofNone = (use: Parameters<typeof letters>[0]) => Effect.provide(letters(use), Memory)

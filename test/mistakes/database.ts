@@ -138,6 +138,7 @@ export const database = (): void =>
 
     mistake(optionSection, "no connection for messaging itself", opening({ maxConnections: 0 }))
     mistake(optionSection, "a statement that is given no time", opening({ queryTimeout: 0 }))
+    mistake(optionSection, "a journal that would be forgotten as it is written", opening({ journalRetention: 0 }))
     mistake(optionSection, "a unit that may not wait for a connection", opening({ acquireTimeout: 0 }))
     mistake(optionSection, "a schema name that needs quoting", opening({ schema: "my-app", migrate: true }))
 

@@ -31,6 +31,7 @@ const drain = (channel: string, count: number) =>
     const store = yield* MessageStore.MessageStore
     const times: Array<number> = []
     let last = 0
+    let lease = 0
     for (let left = count; left > 2 * batch; left -= batch) {
       const from = performance.now()
       const deliveries = yield* store.claim({ channel, limit: batch, leaseMillis: 600_000, owner: "plans" })
@@ -38,9 +39,10 @@ const drain = (channel: string, count: number) =>
       assert.lengthOf(deliveries, batch)
       const outcomes = yield* store.commit(deliveries.map(({ lease }) => [{ _tag: "Acknowledge", lease } as const]))
       assert.isTrue(outcomes.every(Option.isNone))
+      lease = Number(deliveries.at(-1)!.lease.token)
       last = Number(deliveries.at(-1)!.lease.key.split(":")[1])
     }
-    return { times, last }
+    return { times, last, lease }
   })
 
 const median = (times: ReadonlyArray<number>) => times.toSorted((self, that) => self - that)[times.length >> 1]!
@@ -51,8 +53,8 @@ const endByStart = (channel: string) =>
     const { control } = yield* Scratch
     yield* control.unsafe(fill(channel, million))
     const start = yield* pages(claiming(channel, batch))
-    const { last, times } = yield* drain(channel, million)
-    const end = yield* pages(claiming(channel, batch, last))
+    const { last, lease, times } = yield* drain(channel, million)
+    const end = yield* pages(claiming(channel, batch, last, 0, lease))
     assert.deepStrictEqual([start.rows, end.rows], [batch, batch])
     const tenth = Math.floor(times.length / 10)
     const time = median(times.slice(-tenth)) / median(times.slice(0, tenth))
@@ -100,6 +102,13 @@ layer(messaging({ notifications: false }), { excludeTestServices: true, timeout:
             timer_owner, timer_name)
           select 'c' || n % 2, n, 't', 'e', '{}', '{}', now(), now() + n * interval '1 second', 'o' || n, 'n'
           from generate_series(1, ${million}) n;
+          insert into holdfast.dead_letter (channel, message_id, tag, endpoint, payload, headers, failures, attempt, reason,
+            error, fingerprint, parked_at, ordering_key, place)
+          select 'c' || n % 2, n, 't', 'e', '{}', '{}', '[]', 1, 'Defect', '', 'f', now(), 'dead ' || n, n
+          from generate_series(1, ${million / 10}) n;
+          insert into holdfast.lease (channel, id, priority, from_id, last_id, until, owner, begun)
+          select 'c' || n % 2, 1000000000 + n, 0, n * 10, n * 10 + 9, now() + interval '1 minute', 'o', true
+          from generate_series(1, 20000) n;
           insert into holdfast.saga (saga, id, version, state, completed, timers, created_at, updated_at)
           select 'S', n, 1, '{}', false, '{}', now(), now() from generate_series(1, ${million}) n`)
         yield* noSeqScans

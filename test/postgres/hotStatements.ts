@@ -89,9 +89,9 @@ const look: queueSql.Look = {
 const looked = ["c1", [2, 1, 0], [5, 5, 5], [100, 100, 100], 0]
 const queued = { channel: "c0", key: "q0:40", token: "40" }
 
-/** A claim of the queue by a client that has claimed everything up to an id. */
-export const claiming = (channel: string, limit: number, last = 0, sweep = 0): string =>
-  `select * from holdfast.claim('${channel}', ${limit}, 60000, 'w', false, '{0}', '{${last}}', '{${last}}', 0, ${sweep},
+/** A claim of the queue by a client that has claimed everything up to an id, the last under this lease. */
+export const claiming = (channel: string, limit: number, last = 0, sweep = 0, lease = 0): string =>
+  `select * from holdfast.claim('${channel}', ${limit}, 60000, 'w', false, '{0}', '{${last}}', '{${last}}', ${lease}, ${sweep},
      ${sweep}, '{}') where token is not null`
 
 /** How many pages the statement reads, and how many rows it gives. */

@@ -82,6 +82,9 @@ layer(ClientLive.pipe(Layer.provideMerge(Scratch.layer)), { excludeTestServices:
       for (const queryTimeout of [-1, Number.NaN, "30 days", Duration.infinity] as const) {
         assert.strictEqual((yield* Effect.flip(open({ queryTimeout }))).reason, "TimeoutInvalid")
       }
+      for (const journalRetention of [-1, Number.NaN, "59 seconds"] as const) {
+        assert.strictEqual((yield* Effect.flip(open({ journalRetention }))).reason, "RetentionInvalid")
+      }
     })
   )
 

@@ -36,7 +36,7 @@ const process = (options: PgMessaging.Options = {}, clientOptions: Partial<PgCli
     Effect.map(Scratch, ({ control, url }) =>
       MessageBus.layer.pipe(
         Layer.provideMerge(PgChannel.layer(Work)),
-        Layer.provideMerge(PgMessaging.layerWith({ migrate: true, acquireTimeout: "300 millis", ...options })),
+        Layer.provideMerge(PgMessaging.layerWith({ migrate: true, acquireTimeout: "1 seconds", ...options })),
         Layer.provide(PgClient.layer({ url: Redacted.make(url), maxConnections: 2, ...clientOptions })),
         Layer.provide(Layer.effectDiscard(control`create table if not exists item (id text primary key, attempt int)`))
       )
@@ -149,6 +149,8 @@ describe("handlers' pool that is exhausted", () => {
   ] as const) {
     it.scopedLive(`is no deadlock of units that use ${how} in UnitOfWork.outside: they fail in time`, () =>
       Effect.gen(function* () {
+        // opening a connection takes its time too: the pool has both of them
+        yield* Effect.flatMap(hog, (free) => free)
         const both = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
         const unit = (index: 0 | 1) =>
           UnitOfWork.run(
@@ -184,10 +186,14 @@ describe("messaging's own pool that is exhausted", () => {
       yield* Effect.scoped(
         Effect.gen(function* () {
           const blocker = yield* control.reserve
-          yield* blocker.executeUnprepared("begin; lock table holdfast.saga in access exclusive mode", [], undefined)
+          yield* blocker.executeUnprepared(
+            "begin; lock table holdfast.subscription in access exclusive mode",
+            [],
+            undefined
+          )
           yield* Effect.addFinalizer(() => Effect.orDie(blocker.executeUnprepared("rollback", [], undefined)))
           // each holds a connection while it waits for the lock
-          const waiting = yield* Effect.replicateEffect(Effect.fork(store.loadSaga("a", "1")), 4)
+          const waiting = yield* Effect.replicateEffect(Effect.fork(store.subscriptions), 4)
           yield* until(
             "all of them are in use",
             Effect.map(

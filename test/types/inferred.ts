@@ -19,14 +19,16 @@ import {
   Consumer,
   EventBus,
   Handler,
+  Journal,
   Message,
   MessageBus,
   type MessageStore,
   MessagingTest,
+  Metrics,
   QueryBus
 } from "@holdfast/core"
-import type { Cause, Layer, Scope } from "effect"
-import { Context, DateTime, Effect, flow, type Option, Schedule, Schema } from "effect"
+import type { Cause, Metric, Scope } from "effect"
+import { Context, DateTime, Effect, flow, Layer, type Option, Schedule, Schema } from "effect"
 import { equal, ok } from "./equal.ts"
 import {
   Anything,
@@ -743,6 +745,27 @@ ok(
 )
 
 // -----------------------------------------------------------------------------
+// seen from outside
+// -----------------------------------------------------------------------------
+
+ok(equal<Layer.Layer<Journal.Journal, never, MessageStore.MessageStore>>()(Journal.layer))
+ok(
+  equal<Effect.Effect<Journal.Page, MessagingError.MessagingError, Journal.Journal>>()(
+    Effect.flatMap(Journal.Journal, (journal) => journal.search({ event: "Failed" }))
+  )
+)
+ok(equal<ReadonlyArray<Journal.Node>>()(Journal.trees([])))
+ok(equal<Layer.Layer<never, never, HandlerRegistry.HandlerRegistry | MessageStore.MessageStore>>()(Metrics.layer))
+ok(
+  equal<Layer.Layer<never, never, HandlerRegistry.HandlerRegistry | MessageStore.MessageStore>>()(
+    Metrics.layerWith({ interval: "1 minute" })
+  )
+)
+ok(equal<Metric.Metric.Counter<number>>()(Metrics.handled))
+ok(equal<Metric.Metric.Gauge<number>>()(Metrics.oldestAge))
+ok(equal<Layer.Layer<Journal.DefaultPolicy>>()(Layer.succeed(Journal.DefaultPolicy, "All")))
+
+// -----------------------------------------------------------------------------
 // tests
 // -----------------------------------------------------------------------------
 
@@ -757,6 +780,7 @@ ok(
       | DeadLetter.DeadLetter
       | Deduplication.Deduplication
       | SagaStore.SagaStore
+      | Journal.Journal
       | MessagingTest.MessageLog
       | MessageStore.MessageStore
     >

@@ -15,7 +15,7 @@ import * as Input from "./internal/input.ts"
 import { problems } from "./internal/limits.ts"
 import type { HearsFailures } from "./internal/refusedChannels.ts"
 import type * as Message from "./Message.ts"
-import type { Delivery, Due } from "./MessageStore.ts"
+import type { Delivery, Due, JournalPolicy } from "./MessageStore.ts"
 import type { MessagingError } from "./MessagingError.ts"
 
 /**
@@ -169,6 +169,8 @@ export interface Policy {
   readonly deadLetter: DeadLetterPolicy
   /** The durable name of the channel that is told of each message that is given up. */
   readonly errorChannel: string | undefined
+  /** What the journal keeps of its messages; `Journal.DefaultPolicy` unless given. */
+  readonly journal: JournalPolicy | undefined
   /** The largest payload in bytes, encoded; a larger one fails at the sender with `TooLarge`. */
   readonly maxBytes: number
   /** How many of its messages may begin in any while. */
@@ -333,9 +335,10 @@ type MissingSelf = 'Missing `Self` generic - use `class Self extends Channel.Tag
  * `unknownEndpointAfter` (one hour) nobody knew its endpoint or version. It is then parked, or what else `onGivenUp` says,
  * and a `DeadLetter.MessageFailed` is put on the `errorChannel` in the same commit. Dead letters are kept until somebody
  * decides, or put away after `archiveAfter` and forgotten after `deleteAfter`. Handlers may override `retry`,
- * `deadLetter` and `errorChannel`. `maxBytes` is 1 MiB. `rateLimit` and `concurrencyLimit` are for all messages of the
- * channel, besides those of their handlers; `tenant` says whose a message is for `Consumer.pause`, the header `tenant`
- * unless given. The channel's layer dies when the name is empty, or a number less than one.
+ * `deadLetter` and `errorChannel`. `maxBytes` is 1 MiB. `journal` says what is written down of its messages. `rateLimit`
+ * and `concurrencyLimit` are for all messages of the channel, besides those of their handlers; `tenant` says whose a
+ * message is for `Consumer.pause`, the header `tenant` unless given. The channel's layer dies when the name is empty, or
+ * a number less than one.
  *
  * @example
  * ```ts
@@ -378,6 +381,7 @@ export const Tag =
       readonly rateLimit?: RateLimit | undefined
       readonly concurrencyLimit?: ConcurrencyLimit | undefined
       readonly tenant?: ((headers: Readonly<Record<string, string>>) => string | undefined) | undefined
+      readonly journal?: JournalPolicy | undefined
     }
   ): [Self] extends [never] ? MissingSelf : TagClass<Self, Name, Messages[number]> =>
     class extends Context.Tag(key)<any, Channel>() {
@@ -396,6 +400,7 @@ export const Tag =
         },
         errorChannel: options?.errorChannel?.channelName,
         maxBytes: options?.maxBytes ?? 1024 * 1024,
+        journal: options?.journal,
         rateLimit: options?.rateLimit,
         concurrencyLimit: options?.concurrencyLimit,
         tenant: options?.tenant ?? ((headers) => headers[tenant])

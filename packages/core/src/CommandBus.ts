@@ -20,7 +20,7 @@ import { idempotent, keyOf } from "./internal/idempotent.ts"
 import { intercepted, sending } from "./internal/interception.ts"
 import * as Keys from "./internal/keys.ts"
 import { type Addressed, encode, leave, nothing, ready } from "./internal/outgoing.ts"
-import { traced } from "./internal/spans.ts"
+import * as Telemetry from "./internal/telemetry.ts"
 import { uuidOf } from "./internal/uuid.ts"
 import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
@@ -201,15 +201,23 @@ export const layer: Layer.Layer<CommandBus, never, HandlerRegistry | MessageStor
     const bus: Bus = { store, registry }
     return CommandBus.of({
       send: (command, options) =>
-        traced(
-          () => `send ${command._tag}`,
-          () => sendTo(bus, command, options)
+        Telemetry.sending(
+          () => sendTo(bus, command, options),
+          () => ({ operation: "send", tag: command._tag, destination: destinationOf(bus, command) })
         ) as Effect.Effect<any, any>,
       sendAll: (commands, options) =>
-        traced(
-          () => "send all",
-          (fiber) => sendAllTo(bus, Array.from(commands), options, fiber)
-        ) as Effect.Effect<Array<any>, any>
+        Effect.suspend(() => {
+          const all = Array.from(commands)
+          return Telemetry.sending(
+            (fiber) => sendAllTo(bus, all, options, fiber),
+            () => ({
+              operation: "send",
+              tag: Telemetry.common(all.map(({ _tag }) => _tag)),
+              destination: Telemetry.common(all.map((command) => destinationOf(bus, command))),
+              count: all.length
+            })
+          )
+        }) as Effect.Effect<Array<any>, any>
     })
   })
 )
@@ -217,6 +225,9 @@ export const layer: Layer.Layer<CommandBus, never, HandlerRegistry | MessageStor
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+const destinationOf = ({ registry }: Bus, { _tag }: Message.Any): string | undefined =>
+  registry.byTag(_tag)?.route?.channel.name
 
 const sendTo = (bus: Bus, command: Message.Any, options: SendOptions | undefined): Effect.Effect<unknown, unknown> => {
   const entry = bus.registry.byTag(command._tag)
@@ -263,12 +274,12 @@ const sendNow = (
       })
     : handleNow(bus, entry, command, metadata)
 
-const sendLater = (bus: Bus, addressed: Omit<Addressed, "payload">): Effect.Effect<void, MessagingError> =>
+const sendLater = (bus: Bus, addressed: Addressed): Effect.Effect<void, MessagingError> =>
   Effect.withFiberRuntime((fiber) => {
     const encoded = encode(addressed.message, addressed.entry)
     const put = (payload: string) => {
       const outgoing = nothing()
-      const refused = ready(bus, outgoing, fiber, { ...addressed, payload })
+      const refused = ready(bus, outgoing, fiber, addressed, payload)
       return refused ?? leave(bus.store, fiber.currentContext, outgoing)
     }
     return Either.isEither(encoded) && Either.isRight(encoded) ? put(encoded.right) : Effect.flatMap(encoded, put)
@@ -294,8 +305,8 @@ const sendAllTo = (
     if (!Either.isEither(encoded)) return oneByOne(bus, commands, options)
     if (Either.isLeft(encoded)) return Effect.fail(encoded.left)
     const metadata = metadataIn(fiber, classOf(command), entry.name, options?.headers)
-    const addressed = { entry, route, message: command, metadata, payload: encoded.right, options }
-    const refused = ready(bus, outgoing, fiber, addressed)
+    const addressed = { entry, route, message: command, metadata, options }
+    const refused = ready(bus, outgoing, fiber, addressed, encoded.right)
     if (refused !== undefined) return refused
   }
   if (commands.length === 0) return Effect.succeed([])

@@ -15,8 +15,9 @@ import type { UserHeaders } from "./Headers.ts"
 import { type Bus, classOf, handleNow, inUnit, makeMetadata, metadataIn } from "./internal/dispatch.ts"
 import * as Input from "./internal/input.ts"
 import { intercepted, sending } from "./internal/interception.ts"
+import * as Journal from "./internal/journal.ts"
 import { encode, leave, nothing, type Outgoing, ready, sendDue } from "./internal/outgoing.ts"
-import { traced } from "./internal/spans.ts"
+import * as Telemetry from "./internal/telemetry.ts"
 import type * as Message from "./Message.ts"
 import type { When } from "./MessageScheduler.ts"
 import { MessageStore } from "./MessageStore.ts"
@@ -149,15 +150,21 @@ export const layer: Layer.Layer<EventBus, never, HandlerRegistry | MessageStore>
     const bus: Bus = { store, registry }
     return EventBus.of({
       publish: (event, options) =>
-        traced(
-          () => `publish ${event._tag}`,
-          () => publishTo(bus, event, options)
+        Telemetry.sending(
+          () => publishTo(bus, event, options),
+          () => ({ operation: "publish", tag: event._tag, destination: event._tag })
         ) as Effect.Effect<void, MessagingError, any>,
       publishAll: (events, options) =>
-        traced(
-          () => "publish all",
-          (fiber) => publishAllTo(bus, Array.from(events), options, fiber)
-        ) as Effect.Effect<void, MessagingError, any>
+        Effect.suspend(() => {
+          const all = Array.from(events)
+          return Telemetry.sending(
+            (fiber) => publishAllTo(bus, all, options, fiber),
+            () => {
+              const tag = Telemetry.common(all.map(({ _tag }) => _tag))
+              return { operation: "publish", tag, destination: tag, count: all.length }
+            }
+          )
+        }) as Effect.Effect<void, MessagingError, any>
     })
   })
 )
@@ -209,15 +216,26 @@ const readyCopies = (
   const problem = Input.time(event._tag, due) ?? Input.priority(event._tag, priority)
   if (problem !== undefined) return new MessagingError({ reason: "Rejected", detail: problem })
   const entries = bus.registry.byEvent(event._tag)
+  const recording = recordingOf(bus, entries)
+  if (recording.all) outgoing.writes.push(...Journal.published(recording, metadata, payload, due))
   for (const entry of entries) {
     if (entry.route === undefined) continue
-    const addressed = { entry, route: entry.route, message: event, metadata, payload, options }
-    const refused = ready(bus, outgoing, fiber, addressed)
+    const addressed = { entry, route: entry.route, message: event, metadata, options }
+    const refused = ready(bus, outgoing, fiber, addressed, payload)
     if (refused !== undefined) return refused
   }
   const except = entries.map(({ name }) => name)
   outgoing.writes.push({ _tag: "Publish", envelope: { ...metadata, payload, failures: [] }, priority, due, except })
   return undefined
+}
+
+/** Written down when one of the copies is, or all that is. */
+const recordingOf = ({ registry }: Bus, entries: ReadonlyArray<Entry>): Journal.Recording => {
+  let recording = registry.journal
+  for (const { route } of entries) {
+    if (route !== undefined) recording = Journal.wider(recording, Journal.recordingFor(registry, route.policy))
+  }
+  return recording
 }
 
 const publishInUnit = (bus: Bus, event: Message.Any, metadata: Metadata, options: PublishOptions | undefined) =>

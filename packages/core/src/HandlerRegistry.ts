@@ -11,12 +11,14 @@ import type { Channel, DeadLetterPolicy, Policy } from "./Channel.ts"
 import type { Metadata } from "./Envelope.ts"
 import type { Breaker, Circuit } from "./internal/circuit.ts"
 import * as interceptors from "./internal/interceptors.ts"
+import { type Recording, recordingOf } from "./internal/journal.ts"
 import { KeyQueues } from "./internal/keyQueues.ts"
 import type { RouteLimit } from "./internal/limits.ts"
 import { MessageFailed } from "./internal/messageFailed.ts"
 import { Observer } from "./internal/observer.ts"
 import type { Standing } from "./internal/standing.ts"
 import { twoOfOneTag } from "./internal/wire.ts"
+import { DefaultPolicy } from "./Journal.ts"
 import type * as Message from "./Message.ts"
 import type { Due } from "./MessageStore.ts"
 
@@ -143,6 +145,8 @@ export class HandlerRegistry extends Context.Tag("@holdfast/core/HandlerRegistry
     readonly circuits: Map<string, Circuit>
     /** @internal */
     readonly interceptors: interceptors.Interceptors
+    /** What is written down of channels that do not say it. @internal */
+    readonly journal: Recording
     /** @internal */
     readonly observe: (typeof Observer)["Service"]["observe"]
   }
@@ -163,7 +167,7 @@ export class HandlerRegistry extends Context.Tag("@holdfast/core/HandlerRegistry
  */
 export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
   HandlerRegistry,
-  Effect.map(Observer, (observer) => {
+  Effect.zipWith(Observer, DefaultPolicy, (observer, policy) => {
     const byName = new Map<string, Entry>()
     const byTag = new Map<string, Entry>()
     const byEvent = new Map<string, Array<Entry>>()
@@ -219,6 +223,7 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
       circuits: new Map(),
       reserve: (concurrency) => (reserved += concurrency),
       interceptors: interceptors.make(),
+      journal: recordingOf(policy),
       observe: observer.observe
     })
   })

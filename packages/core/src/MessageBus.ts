@@ -13,6 +13,7 @@ import * as EventBus from "./EventBus.ts"
 import * as HandlerRegistry from "./HandlerRegistry.ts"
 import type { HearsFailures } from "./internal/refusedChannels.ts"
 import { watch } from "./internal/wiring.ts"
+import * as Journal from "./Journal.ts"
 import type * as Message from "./Message.ts"
 import * as MessageScheduler from "./MessageScheduler.ts"
 import * as MessageStore from "./MessageStore.ts"
@@ -117,7 +118,13 @@ export const layerMemory: Layer.Layer<
   | MessageScheduler.MessageScheduler
   | DeadLetter.DeadLetter
   | Deduplication.Deduplication
+  | Journal.Journal
   | SagaStore.SagaStore
-> = Layer.mergeAll(layer, MessageScheduler.layer, DeadLetter.layer, Deduplication.layer, SagaStore.layer).pipe(
-  Layer.provideMerge(MessageStore.layerMemory)
-)
+> = Layer.mergeAll(
+  layer,
+  MessageScheduler.layer,
+  DeadLetter.layer,
+  Deduplication.layer,
+  SagaStore.layer,
+  Journal.layer
+).pipe(Layer.provideMerge(MessageStore.layerMemory))

@@ -14,6 +14,7 @@ import type * as Option from "effect/Option"
 import * as memory from "./internal/memoryStore.ts"
 import type { MessagingError } from "./MessagingError.ts"
 import type { Flow } from "./messageStore/flow.ts"
+import type { JournalQuery, JournalRow } from "./messageStore/journal.ts"
 import type {
   DeadLetterFilter,
   DeadLetterGroup,
@@ -34,9 +35,13 @@ import type {
   Write
 } from "./messageStore/records.ts"
 
+import type { ChannelStats } from "./messageStore/stats.ts"
+
 export * from "./messageStore/flow.ts"
+export * from "./messageStore/journal.ts"
 export * from "./messageStore/letters.ts"
 export * from "./messageStore/records.ts"
+export * from "./messageStore/stats.ts"
 
 /**
  * One scope's share of a unit's transaction. Nothing is sent to the database before the scope's first statement.
@@ -294,7 +299,7 @@ export interface Encoded {
   readonly deadLetter: (key: string) => Effect.Effect<Option.Option<DeadLetterRow>, MessagingError>
   /**
    * Puts dead letters back to the handlers that failed, in one transaction, those with an ordering key in their old
-   * place. Answers how many were still there. Of edited ones the original is archived.
+   * place, and writes it down in the journal. Answers how many were still there. Of edited ones the original is archived.
    */
   readonly replay: (keys: ReadonlyArray<string>) => Effect.Effect<number, MessagingError>
   /** Also archived ones. */
@@ -326,6 +331,15 @@ export interface Encoded {
   readonly advanceReplay: (step: ReplayStep) => Effect.Effect<Option.Option<number>, MessagingError>
   /** Answers whether it was not over yet. */
   readonly cancelReplay: (id: string) => Effect.Effect<boolean, MessagingError>
+
+  /** What the journal has of it, oldest first unless `order` says otherwise. */
+  readonly journal: (query: JournalQuery) => Effect.Effect<ReadonlyArray<JournalRow>, MessagingError>
+
+  /** How much is on the channels, in their order; none is counted further than to `most`. */
+  readonly stats: (
+    channels: ReadonlyArray<string>,
+    most: number
+  ) => Effect.Effect<ReadonlyArray<ChannelStats>, MessagingError>
 
   /**
    * How many messages wait on the channel, ready or claimed, and how many for their time; and, if there are any, how

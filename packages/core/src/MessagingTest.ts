@@ -18,6 +18,7 @@ import * as HandlerRegistry from "./HandlerRegistry.ts"
 import * as consumer from "./internal/consumer.ts"
 import * as Input from "./internal/input.ts"
 import { type Entry, Observer } from "./internal/observer.ts"
+import * as Journal from "./Journal.ts"
 import type * as Message from "./Message.ts"
 import * as MessageScheduler from "./MessageScheduler.ts"
 import * as MessageStore from "./MessageStore.ts"
@@ -89,6 +90,7 @@ export type Messaging =
   | DeadLetter.DeadLetter
   | Deduplication.Deduplication
   | SagaStore.SagaStore
+  | Journal.Journal
   | MessageLog
 
 /**
@@ -120,6 +122,7 @@ export const layerStore: Layer.Layer<Messaging, never, MessageStore.MessageStore
       DeadLetter.layer,
       Deduplication.layer,
       SagaStore.layer,
+      Journal.layer,
       log
     )
   })

@@ -33,6 +33,7 @@ import type {
 } from "./internal/orchestratorRefusals.ts"
 import { type Definition, decodeError, decodeResult, decodeState, namesOf } from "./internal/orchestratorState.ts"
 import type { InProcess } from "./internal/refusals.ts"
+import * as Telemetry from "./internal/telemetry.ts"
 import { uuid7, uuidOf } from "./internal/uuid.ts"
 import type * as Message from "./Message.ts"
 import { MessageStore } from "./MessageStore.ts"
@@ -544,7 +545,7 @@ export const start = <Name extends string, In extends Schema.Schema.AnyNoContext
     const metadata = yield* sending(registry, message, made, destination)
     yield* UnitOfWork.run(internal.begin(store, registry, definition, { message, input, metadata }))
     return id
-  }).pipe(Effect.withSpan(`start ${orchestrator.name}`, { captureStackTrace: false }))
+  }).pipe((started) => Telemetry.inside(`start ${orchestrator.name}`, started))
 
 /**
  * Waits until the instance has ended, and answers what its last step gave; fails with the error that a step declared.

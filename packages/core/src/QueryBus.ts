@@ -11,7 +11,7 @@ import type { UserHeaders } from "./Headers.ts"
 import type { Handles } from "./handler/handles.ts"
 import { checked, classOf, makeMetadata, retryInPlace } from "./internal/dispatch.ts"
 import { intercepted, sending } from "./internal/interception.ts"
-import { traced } from "./internal/spans.ts"
+import * as Telemetry from "./internal/telemetry.ts"
 import type * as Message from "./Message.ts"
 import type { MessagingError } from "./MessagingError.ts"
 
@@ -109,9 +109,9 @@ export const layer: Layer.Layer<QueryBus, never, HandlerRegistry> = Layer.effect
   Effect.map(HandlerRegistry, (registry) =>
     QueryBus.of({
       ask: (query, options) =>
-        traced(
-          () => `ask ${query._tag}`,
-          () => askFor(registry, query, options)
+        Telemetry.sending(
+          () => askFor(registry, query, options),
+          () => ({ operation: "ask", tag: query._tag, destination: undefined })
         ) as Effect.Effect<any, any>
     })
   )

@@ -15,6 +15,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Envelope } from "./Envelope.ts"
+import * as Metrics from "./internal/metrics.ts"
 import * as MessageStore from "./MessageStore.ts"
 import { isMessagingError, MessagingError, some } from "./MessagingError.ts"
 
@@ -53,6 +54,8 @@ export interface DirectDriver {
  */
 export interface DirectSend {
   readonly driver: DirectDriver
+  /** The name of the channel. */
+  readonly channel: string
   readonly envelope: Envelope
   readonly priority: number
   readonly due: MessageStore.Due | undefined
@@ -230,8 +233,8 @@ export const root = <A, E, R>(
   store: MessageStore.Encoded,
   effect: Effect.Effect<A, E, R>,
   options?: {
-    /** Writes that end the unit. */
-    readonly settle?: ReadonlyArray<MessageStore.Write> | undefined
+    /** Writes that end the unit; or what tells them, when it ends. */
+    readonly settle?: Settle | undefined
     /** Told as soon as the unit has committed, even if its fiber is interrupted meanwhile. */
     readonly onCommit?: (() => void) | undefined
     /** How often the unit is run again after conflicts: 5 times unless given. */
@@ -264,6 +267,7 @@ export const root = <A, E, R>(
  * @internal
  */
 export interface Unit extends Scope {
+  readonly writes: ReadonlyArray<MessageStore.Write>
   readonly direct: ReadonlyArray<DirectSend>
   readonly hooks: ReadonlyArray<Effect.Effect<void>>
   readonly begun: MessageStore.Transaction | undefined
@@ -280,7 +284,8 @@ export const writesOf = (
 ): ReadonlyArray<MessageStore.Write> | MessagingError => {
   const { writes } = unit as Frame
   if (writes.length === 0) return settle
-  return overwrittenSaga(writes) ?? collapse([...writes, ...settle])
+  const all = [...writes, ...settle]
+  return writes.filter(isSagaPut).length < 2 ? all : (overwrittenSaga(writes) ?? collapse(all))
 }
 
 /** Commits a unit that has SQL or messages for a broker. Fails with `Conflict` when it may be run again. @internal */
@@ -302,6 +307,8 @@ export const undo = <E>(unit: Unit, cause: Cause.Cause<E>): Effect.Effect<Cause.
 }
 
 const maxReruns = 5
+
+type Settle = ReadonlyArray<MessageStore.Write> | (() => ReadonlyArray<MessageStore.Write>)
 
 /** The commit met a conflict: the runtime re-runs for it, unlike for a conflict the effect itself failed with. */
 class CommitConflict {
@@ -399,7 +406,7 @@ const runOnce = <A, E, R>(
   transaction: MessageStore.Transaction,
   effect: Effect.Effect<A, E, R>,
   options: {
-    readonly settle?: ReadonlyArray<MessageStore.Write> | undefined
+    readonly settle?: Settle | undefined
     readonly onCommit?: (() => void) | undefined
   },
   restore: <A2, E2, R2>(effect: Effect.Effect<A2, E2, R2>) => Effect.Effect<A2, E2, R2>
@@ -417,8 +424,10 @@ const runOnce = <A, E, R>(
       return yield* Effect.failCause(outage(store, exit.cause))
     }
     yield* Fiber.inheritAll(fiber)
-    yield* commit(store, transaction, frame, options.settle ?? [], begun)
+    const settle = typeof options.settle === "function" ? options.settle() : (options.settle ?? [])
+    yield* commit(store, transaction, frame, settle, begun)
     options.onCommit?.()
+    Metrics.committed(frame.writes, frame.direct)
     yield* runHooks(frame.hooks, restore)
     return exit.value
   })
@@ -483,6 +492,8 @@ const commit = (
       : Effect.zipRight(sent, commitAlone(store, writes))
   return Effect.mapError(written, (error) => (error.reason === "Conflict" ? new CommitConflict(error) : error))
 }
+
+const isSagaPut = (write: MessageStore.Write): boolean => write._tag === "SagaPut"
 
 /** Two scopes of one unit that moved a saga from the same state: the second would undo the first without a word. */
 const overwrittenSaga = (writes: ReadonlyArray<MessageStore.Write>): MessagingError | undefined => {

@@ -9,6 +9,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import type { PgClient } from "@effect/sql-pg/PgClient"
 import type { Encoded } from "@holdfast/core/MessageStore"
 import { MessagingError } from "@holdfast/core/MessagingError"
+import { commitSize } from "@holdfast/core/Metrics"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -24,7 +25,9 @@ import * as Flow from "./internal/flow.ts"
 import { commitUnits } from "./internal/group.ts"
 import { Held } from "./internal/held.ts"
 import { janitor } from "./internal/janitor.ts"
+import * as Journal from "./internal/journal.ts"
 import * as Keys from "./internal/keys.ts"
+import * as Leases from "./internal/leases.ts"
 import * as Letters from "./internal/letters.ts"
 import { listen } from "./internal/listen.ts"
 import * as Migrate from "./internal/migrate.ts"
@@ -32,6 +35,7 @@ import { makeNotifier } from "./internal/notify.ts"
 import { PgMessagingError } from "./internal/pgMessagingError.ts"
 import { replay } from "./internal/replay.ts"
 import * as Replays from "./internal/replays.ts"
+import { stats } from "./internal/stats.ts"
 import * as Transaction from "./internal/transaction.ts"
 import * as Views from "./internal/views.ts"
 import * as Wake from "./internal/wake.ts"
@@ -59,6 +63,8 @@ export interface Options {
   readonly testing?: boolean | undefined
   /** After how long a statement of the store's own is given up: 30 seconds when left out, 24 days at most. */
   readonly queryTimeout?: Duration.DurationInput | undefined
+  /** For how long the journal is kept: 14 days when left out, for ever when infinite. */
+  readonly journalRetention?: Duration.DurationInput | undefined
   /**
    * How long a unit of work waits for a connection of `PgClient`'s pool, and SQL in `UnitOfWork.outside` for a second one:
    * 10 seconds when left out, 24 days at most. Then it fails with `Unavailable`.
@@ -117,6 +123,7 @@ export const make = (
     yield* checkPool(options.maxConnections)
     yield* checkTimeout("queryTimeout", options.queryTimeout)
     yield* checkTimeout("acquireTimeout", options.acquireTimeout)
+    yield* checkRetention(options.journalRetention)
     yield* Migrate.checkServer(client)
     yield* Migrate.check(client, schema)
     const database = yield* Database.make({
@@ -134,9 +141,12 @@ export const make = (
       ),
       Migrate.toPgMessagingError
     )
-    yield* janitor(database)
+    yield* janitor(database, Duration.toMillis(options.journalRetention ?? Duration.days(14)))
     const held = new Held()
-    const commit = yield* makeCommitter((units, patience) => commitUnits(database, signals.put, units, patience))
+    const commit = yield* makeCommitter((units, patience) => {
+      commitSize.unsafeUpdate(units.length, [])
+      return commitUnits(database, signals.put, units, patience)
+    })
     const store: Encoded = {
       kind: "postgres",
       handlerConnections: client.config.maxConnections ?? 10,
@@ -200,6 +210,16 @@ const checkTimeout = (
   })
 }
 
+const checkRetention = (retention: Duration.DurationInput | undefined): Effect.Effect<void, PgMessagingError> => {
+  const shortest = Duration.minutes(1)
+  if (retention === undefined || Duration.greaterThanOrEqualTo(retention, shortest)) return Effect.void
+  const shown = typeof retention === "number" ? `${retention} ms` : Duration.format(retention)
+  return new PgMessagingError({
+    reason: "RetentionInvalid",
+    detail: `journalRetention is ${shown}. Give a duration of at least a minute, or none.`
+  })
+}
+
 const makeSignals = (
   database: Database.Database,
   notifications: boolean
@@ -236,14 +256,14 @@ const consuming = (
   { hub, put }: Signals
 ): Pick<Encoded, "claim" | "started" | "renew" | "release" | "wake" | "depth"> => ({
   claim: (options) => mapped(Claim.claim(database, held, options)),
-  started: (leases) => (leases.length === 0 ? Effect.void : mapped(Claim.started(database, leases))),
+  started: (leases) => (leases.length === 0 ? Effect.void : mapped(Leases.started(database, leases))),
   renew: (leases, leaseMillis) =>
-    leases.length === 0 ? Effect.succeed([]) : mapped(Claim.renew(database, held, leases, leaseMillis)),
+    leases.length === 0 ? Effect.succeed([]) : mapped(Leases.renew(database, held, leases, leaseMillis)),
   release: (leases, afterMillis) =>
     leases.length === 0
       ? Effect.void
       : Effect.zipRight(
-          mapped(Claim.release(database, held, leases, afterMillis)),
+          mapped(Leases.release(database, held, leases, afterMillis)),
           put(new Set(leases.map(({ channel }) => channel)))
         ),
   wake: (channel, atMost) => Wake.wake(database, hub, held.marks(channel), channel, atMost),
@@ -308,7 +328,10 @@ const asking = (database: Database.Database): Effect.Effect<Pick<Encoded, "loadS
 const views = (
   database: Database.Database,
   { put }: Signals
-): Pick<Encoded, "scheduled" | "reschedule" | "cancelScheduled" | "subscribe" | "unsubscribe" | "subscriptions"> => {
+): Pick<
+  Encoded,
+  "scheduled" | "reschedule" | "cancelScheduled" | "subscribe" | "unsubscribe" | "subscriptions" | "journal" | "stats"
+> => {
   const moved = (channel: Effect.Effect<Option.Option<string>, SqlError>) =>
     Effect.flatMap(mapped(channel), (channel) =>
       Effect.as(put(new Set(Option.toArray(channel))), Option.isSome(channel))
@@ -317,6 +340,8 @@ const views = (
     subscribe: (subscriptions) => mapped(Views.subscribe(database, subscriptions)),
     unsubscribe: (endpoint) => mapped(Views.unsubscribe(database, endpoint)),
     subscriptions: mapped(Views.subscriptions(database)),
+    stats: (channels, most) => mapped(stats(database, channels, most)),
+    journal: (query) => mapped(Journal.read(database, query)),
     scheduled: (filter) => mapped(Views.scheduled(database, filter)),
     reschedule: (key, due) => moved(Views.reschedule(database, key, due)),
     cancelScheduled: (key) => moved(Views.cancelScheduled(database, key))

@@ -9,6 +9,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as DeadLetter from "@holdfast/core/DeadLetter"
 import * as Deduplication from "@holdfast/core/Deduplication"
+import * as Journal from "@holdfast/core/Journal"
 import * as MessageScheduler from "@holdfast/core/MessageScheduler"
 import * as MessageStore from "@holdfast/core/MessageStore"
 import * as SagaStore from "@holdfast/core/SagaStore"
@@ -63,6 +64,7 @@ export type PgMessaging =
   | DeadLetter.DeadLetter
   | Deduplication.Deduplication
   | SagaStore.SagaStore
+  | Journal.Journal
   | PgClient.PgClient
   | SqlClient.SqlClient
 
@@ -101,7 +103,7 @@ export const layer: Layer.Layer<PgMessaging, PgMessagingError, PgClient.PgClient
  * @category layers
  */
 export const layerWith = (options: Options): Layer.Layer<PgMessaging, PgMessagingError, PgClient.PgClient> =>
-  Layer.mergeAll(MessageScheduler.layer, DeadLetter.layer, Deduplication.layer, SagaStore.layer).pipe(
+  Layer.mergeAll(MessageScheduler.layer, DeadLetter.layer, Deduplication.layer, SagaStore.layer, Journal.layer).pipe(
     Layer.provideMerge(layerStore(options))
   )
 

@@ -110,9 +110,9 @@ export const contexts = <R>(backend: Backend<R>): void => {
     }).pipe(within(backend, Handler.layer(counting, confirming)))
   })
 
-  it.effect("runs under the span of its sender, over a channel too", () => {
+  it.effect("belongs to the trace of its sender, over a channel too", () => {
     const traces: Array<string> = []
-    const look = Effect.map(Effect.orDie(Effect.currentSpan), (span) => void traces.push(span.traceId))
+    const look = Effect.map(Effect.orDie(Effect.currentParentSpan), (span) => void traces.push(span.traceId))
     const placing = Handler.command(Place, () => Effect.as(Effect.zipRight(look, ship()), ""))
     const shipping = Handler.command(Ship, () => look).pipe(Handler.asynchronous(Orders))
     return Effect.gen(function* () {

@@ -19,7 +19,9 @@ import { idempotency } from "./idempotency.ts"
 import { inOneCall } from "./inOneCall.ts"
 import { interceptions } from "./interceptions.ts"
 import { interceptors } from "./interceptors.ts"
+import { journal } from "./journal.ts"
 import { leases } from "./leases.ts"
+import { metrics } from "./metrics.ts"
 import { operators } from "./operators.ts"
 import { orchestrators } from "./orchestrators.ts"
 import { ordering } from "./ordering.ts"
@@ -33,6 +35,7 @@ import { schedules, stopConditions } from "./running.ts"
 import { sagas } from "./sagas.ts"
 import { scopes } from "./scopes.ts"
 import { headers, options } from "./sending.ts"
+import { logging, spans } from "./telemetry.ts"
 import { timeouts } from "./timeouts.ts"
 import { afterCommit, unitOfWork } from "./unitOfWork.ts"
 import { upcasting } from "./upcasting.ts"
@@ -95,4 +98,8 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("many in one call:", () => inOneCall(backend))
   describe("corners:", () => corners(backend))
   describe("headers", () => headers(backend))
+  describe("spans", () => spans(backend))
+  describe("the log", () => logging(backend))
+  describe("metrics", () => metrics(backend))
+  describe("the journal", () => journal(backend))
 }

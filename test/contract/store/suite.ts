@@ -10,6 +10,7 @@ import { crashes } from "./crashes.ts"
 import { deadLetters } from "./deadLetters.ts"
 import type { Features } from "./fixtures.ts"
 import { flows } from "./flow.ts"
+import { journal } from "./journal.ts"
 import { keys } from "./keys.ts"
 import { leases } from "./leases.ts"
 import { letters } from "./letters.ts"
@@ -18,6 +19,7 @@ import { pausing } from "./pausing.ts"
 import { refusals } from "./refusals.ts"
 import { sagas } from "./sagas.ts"
 import { scheduling } from "./scheduling.ts"
+import { counting } from "./stats.ts"
 import { subscriptions } from "./subscriptions.ts"
 import { timers } from "./timers.ts"
 import { waking } from "./waking.ts"
@@ -44,4 +46,6 @@ export const suite = <E>(
     ordering(it)
     pausing(it)
     flows(it)
+    journal(it)
+    counting(it)
   })

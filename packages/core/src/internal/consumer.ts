@@ -15,10 +15,11 @@ import type { MessagingError } from "../MessagingError.ts"
 import type { Consuming, Outcome } from "./deliver.ts"
 import * as Flow from "./flow.ts"
 import * as Handling from "./handling.ts"
+import { recordingFor } from "./journal.ts"
 import { giveBack } from "./outcome.ts"
 import { type Batch, type Hand, Slots } from "./slots.ts"
 import * as Source from "./source.ts"
-import * as Span from "./span.ts"
+import * as Telemetry from "./telemetry.ts"
 
 /** @internal */
 export interface Parts extends Consuming {
@@ -30,6 +31,7 @@ export interface Parts extends Consuming {
   readonly runtime: Runtime.Runtime<never>
   readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
   readonly nanos: () => bigint
+  readonly millis: () => number
   /** Handlers that ended well in this turn. */
   ended: Array<Handling.Ended>
   /** A message has had its end, for this time. */
@@ -59,7 +61,7 @@ export const make = (
       fiberRefs: built.fiberRefs,
       runtimeFlags: RuntimeFlags.enable(built.runtimeFlags, RuntimeFlags.Interruption)
     })
-    const clock = Context.get(Span.servicesOf(runtime), Clock.Clock)
+    const clock = Context.get(Telemetry.servicesOf(runtime.fiberRefs), Clock.Clock)
     const source = Source.make(store, channel, options)
     const state = { stopping: false, held: 0 }
     const slots: Slots<Handling.Prepared> = new Slots(options.concurrency, source.stored ? mostAhead : 0, {
@@ -73,14 +75,15 @@ export const make = (
       source,
       policy,
       flow: Flow.make(store, registry, source, policy, options),
+      recording: recordingFor(registry, policy),
       slots,
       state,
       runtime,
       plans: new Map(),
       ended: [],
-      traced: Span.tracerOf(runtime) !== undefined,
       fork: (effect) => Runtime.runFork(runtime, effect),
       nanos: () => clock.unsafeCurrentTimeNanos(),
+      millis: () => clock.unsafeCurrentTimeMillis(),
       settled: (hand, outcome) => {
         if (outcome === "Held") state.held++
         slots.settled(hand, !untouched.has(outcome))

@@ -6,19 +6,20 @@ import type { Policy } from "../Channel.ts"
 import type { Envelope } from "../Envelope.ts"
 import type { Entry, HandlerRegistry } from "../HandlerRegistry.ts"
 import type * as Message from "../Message.ts"
-import type { Delivery, Due, Encoded } from "../MessageStore.ts"
+import type { Delivery, Due, Encoded, JournalEntry } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import { versionOf } from "./decode.ts"
 import { AlreadyHandled, orderingKeyOf, retryInPlace, withOrderingKey } from "./dispatch.ts"
 import { verdict } from "./failure.ts"
 import type { Flow } from "./flow.ts"
-import { giveUp, policyOf } from "./giveUp.ts"
+import { giveUp, policyOf, recordFailure } from "./giveUp.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
+import * as Journal from "./journal.ts"
 import { atLast, patiently, settle } from "./outcome.ts"
 import { commitOne, onceOnly, type Source } from "./source.ts"
-import * as Span from "./span.ts"
+import * as Telemetry from "./telemetry.ts"
 import { unknown, unknownEndpoint, unknownVersion } from "./unknown.ts"
 
 /**
@@ -32,12 +33,12 @@ export interface Consuming {
   readonly source: Source
   readonly policy: Policy
   readonly flow: Flow
+  /** What the channel has written down. */
+  readonly recording: Journal.Recording
   /** The consumer lost the message, or is shutting down: what is interrupted now failed nobody's attempt. */
   readonly interrupted: (delivery: Delivery) => "Lost" | "Stopping" | undefined
   /** When, by this process's clock, it was claimed. */
   readonly claimedHere: (delivery: Delivery) => number | undefined
-  /** Where the consumer runs, somebody traces. */
-  readonly traced: boolean
 }
 
 /** How the message ended, for this time. @internal */
@@ -63,6 +64,14 @@ export const deliver = (
   Effect.uninterruptibleMask((restore) =>
     atLast(consuming, delivery, deliverWith(consuming, delivery, restore, onRead))
   )
+
+/** What is written down of a message that was handled, if its channel has it. @internal */
+export const recordHandled = (
+  { recording, source }: Consuming,
+  { envelope }: Delivery,
+  durationMillis: number
+): ReadonlyArray<JournalEntry> =>
+  Journal.handled(recording, envelope, { channel: source.channel, worker: source.worker, durationMillis })
 
 /** Whether there is nothing to do with the message but to handle it. @internal */
 export const isPlain = (consuming: Consuming, entry: Entry, { version }: Message.AnyClass, delivery: Delivery) => {
@@ -121,7 +130,8 @@ const deliverWith = (
     const stopped = begun === undefined ? undefined : yield* patiently(begun)
     if (stopped !== undefined) return stopped
     let committed = false
-    const run = handle(consuming, entry, delivery, message, () => {
+    const elapsed = yield* stopwatch
+    const run = handle(consuming, entry, delivery, message, elapsed, () => {
       committed = true
     })
     const exit = yield* Effect.exit(restore(key === undefined ? run : consuming.registry.oneAtATime(key, run)))
@@ -130,7 +140,7 @@ const deliverWith = (
     const ended = committed ? Exit.void : exit
     if (committed && Exit.isFailure(exit) && !Cause.isInterrupted(exit.cause))
       yield* Effect.logWarning("An interceptor failed when its message had been handled", exit.cause)
-    return yield* patiently(settle(consuming, entry, delivery, message, ended))
+    return yield* patiently(settle(consuming, entry, delivery, message, elapsed(), ended))
   })
 
 const classOf = (entry: Entry, tag: string): Message.AnyClass | undefined =>
@@ -158,15 +168,19 @@ const handle = (
   entry: Entry,
   delivery: Delivery,
   message: Message.Any,
+  elapsed: () => number,
   onCommit: () => void
 ): Effect.Effect<unknown, unknown> => {
   const { source, store } = consuming
   const handled = onceOnly(store, source, delivery, entry.handle(message, delivery.envelope))
-  const once = UnitOfWork.root(store, handled, { settle: source.settle(delivery), onCommit })
+  const settle = () => [...source.settle(delivery), ...recordHandled(consuming, delivery, elapsed())]
+  const once = UnitOfWork.root(store, handled, { settle, onCommit })
   const delivered = surrounded(consuming, entry, delivery, message, retryInPlace(entry, once))
-  const handling = { channel: source.channel, envelope: delivery.envelope, name: entry.name }
-  return Span.around(handling, consuming.traced, delivered)
+  const { envelope } = delivery
+  return Telemetry.processing({ channel: source.channel, envelope }, isAlreadyHandled, delivered)
 }
+
+const isAlreadyHandled = (error: unknown): boolean => error instanceof AlreadyHandled
 
 /** What was handled already is no failure: interceptors see none. */
 const surrounded = (
@@ -193,17 +207,20 @@ const surrounded = (
   })
 }
 
+/** Tells how many milliseconds have passed since. */
+const stopwatch = Effect.map(Effect.clock, (clock) => {
+  const begun = clock.unsafeCurrentTimeNanos()
+  return () => Number(clock.unsafeCurrentTimeNanos() - begun) / 1_000_000
+})
+
 /** Only what was never begun expires: a message that is tried again has begun in time. */
 const hasExpired = (entry: Entry, { availableAt, claimedAt, envelope }: Delivery): boolean =>
   entry.route?.timeToLive !== undefined && envelope.attempt === 1 && claimedAt - availableAt > entry.route.timeToLive
 
-const expire = (
-  { registry, source }: Consuming,
-  delivery: Delivery,
-  message: unknown
-): Effect.Effect<Outcome, MessagingError> =>
+const expire = (consuming: Consuming, delivery: Delivery, message: unknown): Effect.Effect<Outcome, MessagingError> =>
   Effect.gen(function* () {
-    yield* source.discard(delivery)
+    const { registry, source } = consuming
+    yield* source.discard(delivery, recordFailure(consuming, "Expired", delivery, {}))
     registry.observe?.({ _tag: "Expired", message, envelope: delivery.envelope })
     yield* Effect.logWarning(`${delivery.envelope.tag} was not begun within its time to live, and is dropped`)
     return "Expired" as const

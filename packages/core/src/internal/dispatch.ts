@@ -1,6 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
@@ -13,6 +14,8 @@ import type { Encoded } from "../MessageStore.ts"
 import { isMessagingError, MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import { render } from "./failure.ts"
+import * as Journal from "./journal.ts"
+import * as Telemetry from "./telemetry.ts"
 import { uuid7At } from "./uuid.ts"
 
 /** @internal */
@@ -62,9 +65,10 @@ export const metadataIn = (
     now,
     parent,
     explicit,
-    traceparent: span === undefined ? undefined : traceparent(span),
+    traceparent: span === undefined ? undefined : Telemetry.traceparentOf(span),
     version
   })
+  if (span !== undefined) Telemetry.identify(span, id, headers)
   return { id, tag, endpoint, attempt: 1, headers }
 }
 
@@ -76,7 +80,7 @@ export const handleNow = (
   envelope: Metadata
 ): Effect.Effect<unknown, unknown> => {
   const observe = bus.registry.observe
-  const handled = checked(entry, entry.handle(message, envelope))
+  const handled = recorded(bus, envelope, checked(entry, entry.handle(message, envelope)))
   if (observe === undefined) return retryInPlace(entry, inUnit(bus.store, handled))
   const logged = Effect.zipLeft(
     handled,
@@ -86,6 +90,25 @@ export const handleNow = (
     Effect.sync(() => observe({ _tag: "Failed", message, envelope, error: render(cause) }))
   )
 }
+
+/** Writes down what was handled while its sender waited: without a channel, as the default has it. */
+const recorded = <A, E, R>(
+  { registry }: Bus,
+  envelope: Metadata,
+  handled: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  registry.journal.all
+    ? Effect.flatMap(Effect.timed(handled), ([took, answer]) =>
+        Effect.flatMap(Effect.serviceOption(UnitOfWork.UnitOfWork), (unit) =>
+          Effect.as(
+            Option.getOrThrow(unit).stage(
+              ...Journal.handled(registry.journal, envelope, { durationMillis: Duration.toMillis(took) })
+            ),
+            answer
+          )
+        )
+      )
+    : handled
 
 /** Undoes the unit of a message that was delivered again: there is nothing left to do but to acknowledge it. @internal */
 export class AlreadyHandled extends Data.TaggedError("@holdfast/core/internal/AlreadyHandled") {}
@@ -144,8 +167,6 @@ export const withOrderingKey = ({ orderingKey: _, ...envelope }: Envelope, key: 
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
-
-const traceparent = (span: Tracer.AnySpan): string => `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`
 
 /** What fits into an index, however many bytes its characters are. */
 const maxKeyLength = 255

@@ -1,5 +1,6 @@
 import * as Context from "effect/Context"
 import type { Channel } from "../Channel.ts"
+import type { Recording } from "./journal.ts"
 import type { Observer } from "./observer.ts"
 
 /**
@@ -12,6 +13,7 @@ export class CurrentEndpoint extends Context.Tag("@holdfast/core/internal/Curren
   {
     readonly name: string
     readonly channel: Channel | undefined
+    readonly recording: Recording
     readonly observe: (typeof Observer)["Service"]["observe"]
   }
 >() {}

@@ -7,6 +7,7 @@ import { type Bus, makeMetadata } from "./dispatch.ts"
 import { MessageFailed } from "./messageFailed.ts"
 import { encode, enqueue } from "./outgoing.ts"
 import type { Verdict } from "./source.ts"
+import * as Telemetry from "./telemetry.ts"
 
 /**
  * Who hears of failures on an error channel: handlers that this process knows, and the stored subscriptions of others.
@@ -59,6 +60,7 @@ export const tell = (
     yield* unit.stageAfterCommit(Effect.sync(() => observe({ _tag: "Published", message, envelope: metadata })))
   }).pipe(
     Effect.provideService(CurrentEnvelope, envelope),
+    (told) => Telemetry.within(envelope.headers, told),
     Effect.catchAllDefect(
       (cause) => new MessagingError({ reason: "Rejected", detail: `it cannot be sent there: ${String(cause)}`, cause })
     )

@@ -4,13 +4,14 @@ import * as Schedule from "effect/Schedule"
 import type { DeadLetterPolicy, OnGivenUp } from "../Channel.ts"
 import type { Envelope, Failure } from "../Envelope.ts"
 import * as Headers from "../Headers.ts"
-import type { Delivery, Write } from "../MessageStore.ts"
+import type { Delivery, Due, JournalEntry, Write } from "../MessageStore.ts"
 import { isMessagingError, type MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import { canaryFailed } from "./canary.ts"
 import type { Consuming, Outcome } from "./deliver.ts"
 import { AlreadyHandled } from "./dispatch.ts"
 import { listeners, tell } from "./failed.ts"
+import * as Journal from "./journal.ts"
 import { MessageFailed } from "./messageFailed.ts"
 import { onceOnly, type Verdict } from "./source.ts"
 
@@ -34,10 +35,11 @@ export const giveUp = (
   consuming: Consuming,
   delivery: Delivery,
   why: Verdict,
-  failures: ReadonlyArray<Failure>
+  failures: ReadonlyArray<Failure>,
+  journal: ReadonlyArray<JournalEntry> = []
 ): Effect.Effect<Outcome, MessagingError> => {
   const envelope = { ...delivery.envelope, failures }
-  const givenUp = { delivery, envelope, why, policy: policyOf(consuming, envelope).deadLetter }
+  const givenUp = { delivery, envelope, why, journal, policy: policyOf(consuming, envelope).deadLetter }
   const errorChannel = errorChannelOf(consuming, envelope)
   const finish = endings[endingOf(givenUp)]
   return Effect.zipRight(
@@ -68,6 +70,8 @@ interface GivenUp {
   readonly delivery: Delivery
   readonly envelope: Envelope
   readonly why: Verdict
+  /** How it came to that. */
+  readonly journal: ReadonlyArray<JournalEntry>
   readonly policy: DeadLetterPolicy
 }
 
@@ -112,25 +116,57 @@ const whileAway =
 
 const isAway = (error: MessagingError): boolean => error.reason === "Unavailable"
 
-const park = (consuming: Consuming, { delivery, envelope, why }: GivenUp, told: Told) =>
+const park = (consuming: Consuming, givenUp: GivenUp, told: Told) =>
   Effect.gen(function* () {
-    yield* end(consuming, delivery, told, consuming.source.park(delivery, envelope, why))
+    const { delivery, envelope, why } = givenUp
+    const settle = [...consuming.source.park(delivery, envelope, why), ...recorded(consuming, "DeadLettered", givenUp)]
+    yield* end(consuming, delivery, told, settle)
     const { observe } = consuming.registry
     observe?.({ _tag: "DeadLettered", envelope: delivery.envelope, reason: why.reason, error: why.error })
     yield* Effect.logError(`${envelope.tag} was put with the dead letters (${why.reason}): ${why.error}`)
     return "Parked" as const
   })
 
-const discard = (consuming: Consuming, { delivery, envelope, why }: GivenUp, told: Told) =>
+const discard = (consuming: Consuming, givenUp: GivenUp, told: Told) =>
   Effect.gen(function* () {
-    yield* end(consuming, delivery, told, consuming.source.settle(delivery))
+    const { delivery, envelope, why } = givenUp
+    yield* end(consuming, delivery, told, [
+      ...consuming.source.settle(delivery),
+      ...recorded(consuming, "Discarded", givenUp)
+    ])
     yield* Effect.logError(`Discarded ${envelope.tag}: ${why.error}`)
     return "Discarded" as const
   })
 
+const recorded = (
+  consuming: Consuming,
+  event: "DeadLettered" | "Discarded" | "Retried",
+  { delivery, journal, why }: GivenUp,
+  due?: Due
+) => {
+  const { reason } = why
+  // the line of the attempt that failed has the error already
+  const error = journal.length === 0 ? why.error : undefined
+  return [...journal, ...recordFailure(consuming, event, delivery, { error, reason, due })]
+}
+
+/** Writes down what became of a message that was not handled, as its channel has it. @internal */
+export const recordFailure = (
+  { recording, source }: Consuming,
+  event: Parameters<typeof Journal.failed>[1],
+  { envelope }: Delivery,
+  parts: Journal.Parts
+): ReadonlyArray<JournalEntry> =>
+  Journal.failed(recording, event, envelope, {
+    channel: source.channel,
+    worker: source.worker,
+    ...parts
+  })
+
 /** It begins anew at the end of the channel, as if it was sent for later. */
-const resend = (consuming: Consuming, { delivery, envelope, policy, why }: GivenUp, told: Told) =>
+const resend = (consuming: Consuming, givenUp: GivenUp, told: Told) =>
   Effect.gen(function* () {
+    const { delivery, envelope, policy, why } = givenUp
     const { channel } = consuming.source
     const afterMillis = policy.resendAfter
     const { [Headers.canaryOf]: _, ...headers } = envelope.headers
@@ -143,7 +179,8 @@ const resend = (consuming: Consuming, { delivery, envelope, policy, why }: Given
         priority: delivery.priority,
         due: { _tag: "After", millis: afterMillis },
         timer: undefined
-      }
+      },
+      ...recorded(consuming, "Retried", givenUp, { _tag: "After", millis: afterMillis })
     ])
     consuming.registry.observe?.({ _tag: "Retried", envelope: delivery.envelope, afterMillis })
     yield* Effect.logError(`${envelope.tag} was given up, and is sent again in ${afterMillis} ms: ${why.error}`)
@@ -151,11 +188,13 @@ const resend = (consuming: Consuming, { delivery, envelope, policy, why }: Given
   })
 
 /** It stays where it is: its error channel may be told twice, if the process is lost in between. */
-const giveBack = (consuming: Consuming, { delivery, envelope, policy, why }: GivenUp, told: Told) =>
+const giveBack = (consuming: Consuming, givenUp: GivenUp, told: Told) =>
   Effect.gen(function* () {
+    const { delivery, envelope, policy, why } = givenUp
     const afterMillis = policy.resendAfter
-    yield* apart(consuming, told)
-    yield* consuming.source.retry(delivery, envelope.failures, afterMillis)
+    const journal = recorded(consuming, "Retried", givenUp, { _tag: "After", millis: afterMillis })
+    yield* apart(consuming, told, [])
+    yield* consuming.source.retry(delivery, envelope.failures, afterMillis, journal)
     consuming.registry.observe?.({ _tag: "Retried", envelope: delivery.envelope, afterMillis })
     yield* Effect.logError(
       `${envelope.tag} was given up, and is tried again in its place in ${afterMillis} ms: ${why.error}`
@@ -164,10 +203,10 @@ const giveBack = (consuming: Consuming, { delivery, envelope, policy, why }: Giv
   })
 
 /** The message as it was before this attempt: once the channel is resumed, that one is made again. */
-const stop = (consuming: Consuming, { delivery, envelope, why }: GivenUp, told: Told) =>
+const stop = (consuming: Consuming, { delivery, envelope, journal, why }: GivenUp, told: Told) =>
   Effect.gen(function* () {
     yield* pause(consuming, envelope, why)
-    yield* apart(consuming, told)
+    yield* apart(consuming, told, journal)
     yield* consuming.source.release([delivery], 0)
     return "Stopped" as const
   })
@@ -195,10 +234,14 @@ const endings: Readonly<
 > = { Park: park, Discard: discard, Resend: resend, Release: giveBack, Stop: stop, ParkAndStop: parkAndStop }
 
 /** A unit that ends nothing. */
-const apart = ({ store }: Consuming, told: Told): Effect.Effect<void, MessagingError> =>
-  told === Effect.void
+const apart = (
+  { store }: Consuming,
+  told: Told,
+  journal: ReadonlyArray<JournalEntry>
+): Effect.Effect<void, MessagingError> =>
+  told === Effect.void && journal.length === 0
     ? Effect.void
-    : (UnitOfWork.root(store, told, { settle: [] }) as Effect.Effect<void, MessagingError>)
+    : (UnitOfWork.root(store, told, { settle: journal }) as Effect.Effect<void, MessagingError>)
 
 /** What puts a message on the error channel, in the unit that ends the one that failed. */
 type Told = Effect.Effect<void, MessagingError>

@@ -8,7 +8,7 @@ import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { pipeArguments } from "effect/Pipeable"
-import type * as Runtime from "effect/Runtime"
+import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
 import type { Channel, TagClass } from "../Channel.ts"
@@ -26,8 +26,10 @@ import { CurrentEndpoint } from "./endpoint.ts"
 import { problemOf } from "./handlerInput.ts"
 import * as Input from "./input.ts"
 import { intercepted } from "./interception.ts"
+import { recordingFor } from "./journal.ts"
 import * as Keys from "./keys.ts"
 import { routeLimits } from "./limits.ts"
+import { aware } from "./logging.ts"
 import { messagesIn } from "./output.ts"
 import { inPlace } from "./retrying.ts"
 import type { Standing } from "./standing.ts"
@@ -161,10 +163,10 @@ interface Surroundings {
 
 const capture = (registry: HandlerRegistry["Type"]): Effect.Effect<Surroundings> =>
   Effect.gen(function* () {
-    const runtime = yield* Effect.runtime<never>()
-    const { context } = runtime
     const services = yield* FiberRef.get(DefaultServices.currentServices)
-    const loggers = yield* FiberRef.get(FiberRef.currentLoggers)
+    const loggers = aware(yield* FiberRef.get(FiberRef.currentLoggers))
+    const runtime = Runtime.setFiberRef(yield* Effect.runtime<never>(), FiberRef.currentLoggers, loggers)
+    const { context } = runtime
     return {
       context,
       runtime,
@@ -294,10 +296,11 @@ const makePerform = (handler: Any, route: Route | undefined, registry: HandlerRe
         Effect.suspend(() => deduplicated(handler, message, envelope, observe, handled(message, envelope)))
 }
 
-const endpointOf = (handler: Any, route: Route | undefined, { observe }: HandlerRegistry["Type"]) => ({
+const endpointOf = (handler: Any, route: Route | undefined, registry: HandlerRegistry["Type"]) => ({
   name: handler.name,
   channel: route?.channel,
-  observe
+  recording: recordingFor(registry, route?.policy),
+  observe: registry.observe
 })
 
 const makeHandle = (

@@ -19,13 +19,15 @@ import type { Joining } from "../MessageStore.ts"
 import { isMessagingError, type MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import type { Parts } from "./consumer.ts"
-import { deliver, isPlain } from "./deliver.ts"
+import { deliver, isPlain, recordHandled } from "./deliver.ts"
+import { AlreadyHandled } from "./dispatch.ts"
 import { CurrentEndpoint } from "./endpoint.ts"
 import { render } from "./failure.ts"
 import { LazyScope } from "./lazyScope.ts"
+import * as Metrics from "./metrics.ts"
 import { conclude, giveBackWhileAway } from "./outcome.ts"
 import type { Hand } from "./slots.ts"
-import * as Span from "./span.ts"
+import * as Telemetry from "./telemetry.ts"
 
 /**
  * What is the same for all messages of one class and one handler.
@@ -39,10 +41,11 @@ export interface Plan {
   decode: ((payload: unknown) => Either.Either<Message.Any, unknown>) | undefined
   readonly joining: Joining | undefined
   readonly services: ReadonlyMap<string, unknown>
-  readonly fiberRefs: Locals
-  readonly annotations: HashMap.HashMap<string, unknown>
+  readonly fiberRefs: FiberRefs.FiberRefs
   readonly flags: RuntimeFlags.RuntimeFlags
-  readonly tracer: Tracer.Tracer | undefined
+  readonly labels: Metrics.Labels
+  /** Where spans are made, if somebody listens. */
+  readonly traced: Runtime.Runtime<never> | undefined
 }
 
 /**
@@ -60,6 +63,11 @@ export interface Prepared {
   inside: boolean
   /** How often conflicts may have it run again. */
   reruns: number
+  span: Tracer.Span | undefined
+  /** When its handler began for the first time. */
+  begunNanos: bigint | undefined
+  /** Until its handler ended. */
+  tookMillis: number
 }
 
 /**
@@ -74,7 +82,8 @@ export interface Ended {
 
 /** Begins with a message that has a slot: in a fiber of its own, at once. @internal */
 export const begin = (parts: Parts, hand: Hand<Prepared>): void => {
-  if (hand.prepared !== undefined && parts.flow.isPaused(hand.delivery)) {
+  // it waited beside the line meanwhile
+  if (hand.prepared !== undefined && hand.prepared.begunNanos === undefined && parts.flow.isPaused(hand.delivery)) {
     leave(parts, hand)
     hand.prepared = undefined
   }
@@ -90,7 +99,7 @@ export const commitTogether = (parts: Parts, ended: ReadonlyArray<Ended>): void 
   const units: Array<ReturnType<typeof parts.source.settle>> = []
   const handed: Array<Ended> = []
   for (const each of ended) {
-    const writes = UnitOfWork.writesOf(each.unit, parts.source.settle(each.hand.delivery))
+    const writes = UnitOfWork.writesOf(each.unit, settleOf(parts, each.hand))
     if (isMessagingError(writes)) notCommitted(parts, each.hand, writes)
     else {
       units.push(writes)
@@ -117,7 +126,9 @@ export const commitTogether = (parts: Parts, ended: ReadonlyArray<Ended>): void 
 }
 
 /** Ends what can be told of a message before it is settled, and what it kept. @internal */
-export const leave = ({ registry }: Parts, { prepared }: Hand<Prepared>): void => {
+export const leave = (parts: Parts, { prepared }: Hand<Prepared>): void => {
+  const { registry } = parts
+  if (prepared?.span !== undefined) endSpan(parts, prepared, Exit.interrupt(FiberId.none))
   if (prepared?.key === undefined) return
   if (prepared.inside) registry.keys.leave(prepared.key)
   else registry.keys.giveUp(prepared.key, prepared.go)
@@ -127,8 +138,6 @@ export const leave = ({ registry }: Parts, { prepared }: Hand<Prepared>): void =
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
-
-type Locals = FiberRefs.FiberRefs["locals"]
 
 /** What takes more than a handler: a fiber that goes through all of it. */
 const slowly = (parts: Parts, hand: Hand<Prepared>): void => {
@@ -161,6 +170,9 @@ const prepare = (parts: Parts, hand: Hand<Prepared>): Prepared | undefined => {
     key,
     inside: false,
     reruns: 5,
+    span: undefined,
+    begunNanos: undefined,
+    tookMillis: 0,
     go: () => {
       prepared.inside = true
       if (hand.stage === "Aside") parts.slots.next(hand)
@@ -219,29 +231,32 @@ const makePlan = (parts: Parts, endpoint: string, tag: string): Plan | undefined
     decode: entry.standing.decode.get(tag),
     joining,
     services,
-    fiberRefs: runtime.fiberRefs.locals,
-    annotations: annotationsOf(parts, runtime, endpoint),
+    fiberRefs: annotatedAlike(parts, runtime),
     flags: RuntimeFlags.enable(runtime.runtimeFlags, RuntimeFlags.Interruption),
-    tracer: Span.tracerOf(parts.runtime) ?? Span.tracerOf(runtime)
+    labels: Metrics.labelsOf(source.channel, { endpoint, tag }),
+    traced: [parts.runtime, runtime].find(Telemetry.listens)
   }
 }
 
-const annotationsOf = (parts: Parts, runtime: Runtime.Runtime<never>, endpoint: string) =>
-  HashMap.union(
-    FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentLogAnnotations),
-    FiberRefs.getOrDefault(parts.runtime.fiberRefs, FiberRef.currentLogAnnotations)
-  ).pipe(
-    HashMap.set<string, unknown>("channel", parts.source.channel),
-    HashMap.set<string, unknown>("endpoint", endpoint)
-  )
+/** What the consumer's log lines say besides, the handler's say too. */
+const annotatedAlike = (parts: Parts, { fiberRefs }: Runtime.Runtime<never>): FiberRefs.FiberRefs =>
+  FiberRefs.updateAs(fiberRefs, {
+    fiberId: FiberId.none,
+    fiberRef: FiberRef.currentLogAnnotations,
+    value: HashMap.union(
+      FiberRefs.getOrDefault(fiberRefs, FiberRef.currentLogAnnotations),
+      FiberRefs.getOrDefault(parts.runtime.fiberRefs, FiberRef.currentLogAnnotations)
+    )
+  })
 
 const run = (parts: Parts, hand: Hand<Prepared>, prepared: Prepared): void => {
   const { message, plan } = prepared
   const { envelope } = hand.delivery
   const unit = UnitOfWork.open(parts.store)
   const scope = new LazyScope()
-  const span = plan.tracer && Span.begin(plan.tracer, handlingOf(parts, hand, plan), parts.nanos())
-  const runtime = runtimeOf(plan, envelope, unit, scope, span ?? Span.sentUnder(envelope))
+  prepared.begunNanos ??= parts.nanos()
+  if (plan.traced !== undefined) prepared.span ??= Telemetry.begin(plan.traced, processing(parts, envelope))
+  const runtime = runtimeOf(plan, envelope, unit, scope, prepared.span ?? Telemetry.parentOf(envelope.headers))
   const fiber = Runtime.runFork(
     runtime,
     plan.entry.standing.perform(message, envelope) as Effect.Effect<unknown, unknown>
@@ -249,21 +264,27 @@ const run = (parts: Parts, hand: Hand<Prepared>, prepared: Prepared): void => {
   hand.fiber = fiber
   fiber.addObserver((exit) => {
     if (scope.used === undefined) {
-      ended(parts, hand, unit, span, exit)
+      ended(parts, hand, unit, exit)
       return
     }
     const closed = Runtime.runFork(runtime, Effect.uninterruptible(Scope.close(scope.used, exit)))
-    closed.addObserver((closing) => ended(parts, hand, unit, span, Exit.zipLeft(exit, closing)))
+    closed.addObserver((closing) => ended(parts, hand, unit, Exit.zipLeft(exit, closing)))
   })
 }
 
-const handlingOf = ({ source }: Parts, { delivery }: Hand, { entry }: Plan): Span.Handling => ({
+const processing = ({ source }: Parts, envelope: Envelope): Telemetry.Processing => ({
   channel: source.channel,
-  envelope: delivery.envelope,
-  name: entry.name
+  envelope
 })
 
-/** The context and the fiber's values, by one copy each. */
+/** When it is known how its unit ended. */
+const endSpan = (parts: Parts, prepared: Prepared, exit: Exit.Exit<unknown, unknown>): void => {
+  if (prepared.span === undefined) return
+  Telemetry.end(prepared.span, parts.nanos(), exit)
+  prepared.span = undefined
+}
+
+/** The context, by one copy. */
 const runtimeOf = (
   plan: Plan,
   envelope: Envelope,
@@ -283,25 +304,18 @@ const runtimeOf = (
       joining.join.service(() => unit.sql)
     )
   const context = Context.unsafeMake<never>(services)
-  const locals = new Map(plan.fiberRefs)
-  locals.set(FiberRef.currentLogAnnotations, [[FiberId.none, HashMap.set(plan.annotations, "message", envelope.id)]])
   return Runtime.make({
     context: joining === undefined ? unit.sql.provide(context) : context,
-    fiberRefs: FiberRefs.unsafeMake(locals),
+    fiberRefs: plan.fiberRefs,
     runtimeFlags: plan.flags
   })
 }
 
-const ended = (
-  parts: Parts,
-  hand: Hand<Prepared>,
-  unit: UnitOfWork.Unit,
-  span: Tracer.Span | undefined,
-  exit: Exit.Exit<unknown, unknown>
-): void => {
+const ended = (parts: Parts, hand: Hand<Prepared>, unit: UnitOfWork.Unit, exit: Exit.Exit<unknown, unknown>): void => {
   unit.open = false
   hand.fiber = undefined
-  if (span !== undefined) Span.end(span, parts.nanos(), exit)
+  const prepared = hand.prepared!
+  prepared.tookMillis = Number(parts.nanos() - prepared.begunNanos!) / 1_000_000
   if (Exit.isFailure(exit)) {
     parts.slots.free(hand)
     fail(parts, hand, exit.cause, unit)
@@ -314,6 +328,12 @@ const ended = (
   }
 }
 
+/** What is written when the message was handled. */
+const settleOf = (parts: Parts, { delivery, prepared }: Hand<Prepared>): ReturnType<typeof parts.source.settle> => {
+  const settle = parts.source.settle(delivery)
+  return parts.recording.all ? [...settle, ...recordHandled(parts, delivery, prepared!.tookMillis)] : settle
+}
+
 const withoutSql = (parts: Parts, ended: Ended): void => {
   if (ended.unit.direct.length > 0) return void commitAlone(parts, ended)
   parts.ended.push(ended)
@@ -322,7 +342,7 @@ const withoutSql = (parts: Parts, ended: Ended): void => {
 
 /** It keeps its slot: until it has committed it also keeps a connection of those that handlers share. */
 const commitAlone = (parts: Parts, { hand, unit }: Ended): void => {
-  const fiber = parts.fork(UnitOfWork.commitOpen(unit, parts.source.settle(hand.delivery)))
+  const fiber = parts.fork(UnitOfWork.commitOpen(unit, settleOf(parts, hand)))
   fiber.addObserver((exit) => {
     parts.slots.free(hand)
     const error = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
@@ -334,6 +354,8 @@ const commitAlone = (parts: Parts, { hand, unit }: Ended): void => {
 
 const committed = (parts: Parts, { hand, unit }: Ended): void => {
   const { message } = hand.prepared!
+  endSpan(parts, hand.prepared!, Exit.void)
+  measure(parts, hand, unit)
   const { envelope } = hand.delivery
   let done = false
   const finish = () => {
@@ -350,6 +372,14 @@ const committed = (parts: Parts, { hand, unit }: Ended): void => {
   parts.fork(Effect.forEach(unit.hooks, (hook) => hook, { discard: true })).addObserver(finish)
 }
 
+const measure = (parts: Parts, { claimedHere, delivery, prepared }: Hand<Prepared>, unit: UnitOfWork.Unit): void => {
+  const { plan, tookMillis } = prepared!
+  const waited = Math.max(0, delivery.claimedAt - delivery.availableAt)
+  Metrics.committed(unit.writes, unit.direct)
+  Metrics.settled(plan.labels, "Handled")
+  Metrics.succeeded(plan.labels, tookMillis, waited + Math.max(tookMillis, parts.millis() - claimedHere))
+}
+
 /** The store was away when they were to be committed: it is told once, and they are given back in one call. */
 const giveBackTogether = (parts: Parts, hands: ReadonlyArray<Hand<Prepared>>, error: MessagingError): void => {
   for (const { delivery, prepared } of hands) {
@@ -357,6 +387,7 @@ const giveBackTogether = (parts: Parts, hands: ReadonlyArray<Hand<Prepared>>, er
     parts.registry.observe?.({ _tag: "Failed", message: prepared!.message, envelope, error: render(Cause.fail(error)) })
   }
   const deliveries = hands.map(({ delivery }) => delivery)
+  for (const { prepared } of hands) endSpan(parts, prepared!, Exit.fail(error))
   parts.fork(giveBackWhileAway(parts, deliveries, error)).addObserver(() => {
     for (const hand of hands) {
       leave(parts, hand)
@@ -374,11 +405,19 @@ const notCommitted = (parts: Parts, hand: Hand<Prepared>, error: MessagingError)
 
 /** `unit` is still to be undone, where it is given: a commit that failed has done that. */
 const fail = (parts: Parts, hand: Hand<Prepared>, cause: Cause.Cause<unknown>, unit?: UnitOfWork.Unit): void => {
-  const { message, plan } = hand.prepared!
+  const prepared = hand.prepared!
+  const { message, plan, tookMillis } = prepared
   const undone = unit === undefined ? Effect.succeed(cause) : UnitOfWork.undo(unit, cause)
-  const exit = Effect.map(undone, Exit.failCause)
-  parts.fork(conclude(parts, plan.entry, hand.delivery, message, exit)).addObserver((settled) => {
+  const exit = Effect.map(undone, (cause) => {
+    endSpan(parts, prepared, isAgain(cause) ? Exit.void : Exit.failCause(cause))
+    return Exit.failCause(cause)
+  })
+  parts.fork(conclude(parts, plan.entry, hand.delivery, message, tookMillis, exit)).addObserver((settled) => {
     leave(parts, hand)
     parts.settled(hand, Exit.isSuccess(settled) ? settled.value : "Lost")
   })
 }
+
+/** What was handled already is no failure. */
+const isAgain = (cause: Cause.Cause<unknown>): boolean =>
+  Option.exists(Cause.failureOption(cause), (error) => error instanceof AlreadyHandled)

@@ -45,6 +45,12 @@ export const duration = (
   return `${what} is ${shown(input)}: give a duration ${range}`
 }
 
+/** A time in milliseconds. @internal */
+export const instant = (what: string, value: number | undefined): Problem =>
+  value === undefined || Math.abs(value) <= latestDate
+    ? undefined
+    : `${what} is ${value}: give a time in milliseconds since 1970`
+
 /** As milliseconds; not a number if it is no duration. `Duration` takes what is none for zero. @internal */
 export const millisOf = (input: Duration.DurationInput): number =>
   typeof input === "number" ? input : Duration.toMillis(input)
@@ -61,6 +67,9 @@ export const time = (what: string, due: Due | undefined): Problem => {
     ? undefined
     : `${what} cannot be held back until an invalid date: give a date or a finite duration`
 }
+
+/** What a `Date` holds. */
+const latestDate = 8_640_000_000_000_000
 
 /** A hundred thousand years. */
 const longest = 100_000 * 365 * 24 * 60 * 60 * 1000

@@ -111,23 +111,29 @@ export class DeadLetters {
   }
 
   /** The oldest first. What somebody has edited leaves its original with the archived ones. */
-  replay(now: number, keys: ReadonlyArray<string>, canaryOf?: string): number {
-    let replayed = 0
+  replay(
+    now: number,
+    keys: ReadonlyArray<string>,
+    canaryOf?: string
+  ): ReadonlyArray<{ readonly channel: string; readonly envelope: Envelope }> {
+    const replayed: Array<{ readonly channel: string; readonly envelope: Envelope }> = []
     for (const key of keys.toSorted((self, that) => Number(self) - Number(that))) {
       const row = this.rows.get(key)
       if (row === undefined || row.letter.archivedAt !== undefined) continue
       if (row.letter.original === undefined) this.rows.delete(key)
       else this.rows.set(key, { ...row, letter: { ...row.letter, archivedAt: now, replayedAt: now } })
+      const { channel } = row.letter
+      const envelope = afresh(now, row.letter, canaryOf)
       this.messages.add(now, {
-        channel: row.letter.channel,
+        channel,
         place: row.letter.envelope.orderingKey === undefined ? undefined : row.place,
-        envelope: afresh(now, row.letter, canaryOf),
+        envelope,
         priority: row.priority,
         due: undefined,
         timer: undefined,
         undelayed: false
       })
-      replayed++
+      replayed.push({ channel, envelope })
     }
     return replayed
   }
@@ -209,6 +215,7 @@ const afresh = (now: number, { envelope, key }: DeadLetterRow, canaryOf: string 
   const { [Headers.canaryOf]: _, ...headers } = envelope.headers
   return {
     ...envelope,
+    attempt: 1,
     failures: [],
     headers: {
       ...headers,

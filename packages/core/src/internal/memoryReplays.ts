@@ -2,6 +2,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Encoded, Replay, ReplayRequest, ReplayStep } from "../MessageStore.ts"
+import * as Journal from "./journal.ts"
 import type { State } from "./memoryWrites.ts"
 
 /** @internal */
@@ -38,7 +39,7 @@ export const replaying = (
     }),
   deadLetterGroups: (filter) => at(() => state.deadLetters.groups(filter).slice(0, filter.limit ?? 100)),
   deadLetter: (key) => at(() => Option.fromNullable(state.deadLetters.get(key))),
-  replay: (keys) => at((now) => state.deadLetters.replay(now, keys)),
+  replay: (keys) => at((now) => putBack(state, now, keys, undefined)),
   deleteDeadLetters: (keys) => at(() => state.deadLetters.delete(keys)),
   archiveDeadLetters: (keys) => at((now) => state.deadLetters.archive(now, keys)),
   restoreDeadLetters: (keys) => at(() => state.deadLetters.restore(keys)),
@@ -80,6 +81,13 @@ const at: <A>(f: (now: number) => A) => Effect.Effect<A> = (f) => Effect.map(Clo
 
 const isActive = ({ state }: Replay): boolean => state === "Pending" || state === "Canary" || state === "Running"
 
+/** Answers how many were still there. */
+const putBack = (state: State, now: number, keys: ReadonlyArray<string>, canaryOf: string | undefined): number => {
+  const replayed = state.deadLetters.replay(now, keys, canaryOf)
+  for (const { channel, envelope } of replayed) state.entries.add(now, Journal.replayed(channel, envelope))
+  return replayed.length
+}
+
 const start = (state: State, now: number, request: ReplayRequest): Replay => {
   const replay: Replay = {
     ...request,
@@ -107,7 +115,7 @@ const advance = (state: State, now: number, step: ReplayStep): Option.Option<num
     .filter((key) => Number(key) > position && Number(key) <= upTo)
     .reverse()
   const keys = left.slice(0, step.limit)
-  const replayed = state.deadLetters.replay(now, keys, step.canary ? step.id : undefined)
+  const replayed = putBack(state, now, keys, step.canary ? step.id : undefined)
   const isDone = step.limit > 0 && left.length === keys.length && !(step.canary && keys.length > 0)
   state.replays.set(step.id, {
     upTo,

@@ -1,12 +1,21 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { Encoded, Filter, Scheduled, Subscription, Transaction, TransactionScope } from "../MessageStore.ts"
+import type {
+  ChannelStats,
+  Encoded,
+  Filter,
+  Scheduled,
+  Subscription,
+  Transaction,
+  TransactionScope
+} from "../MessageStore.ts"
 import { matches } from "./memoryDeadLetters.ts"
 import { envelopeOf, waits } from "./memoryMessages.ts"
 import { refuseDue, refuseTexts } from "./memoryRefusals.ts"
 import { replaying } from "./memoryReplays.ts"
 import { commit, keyLost, State, sagaKey } from "./memoryWrites.ts"
+import * as Metrics from "./metrics.ts"
 
 /** @internal */
 export const make: Effect.Effect<Encoded> = Effect.sync(() => {
@@ -21,7 +30,11 @@ export const make: Effect.Effect<Encoded> = Effect.sync(() => {
     joining: (context) => ({ context, join: undefined }),
     joins: () => false,
     outside: (context) => context,
-    commit: (units) => at((now) => units.map((writes) => commit(state, now, writes))),
+    commit: (units) =>
+      at((now) => {
+        Metrics.commitSize.unsafeUpdate(units.length, [])
+        return units.map((writes) => commit(state, now, writes))
+      }),
     ...consuming(state),
     ...consumers(state),
     flow: flow(state),
@@ -153,7 +166,11 @@ const keys = ({
   releaseKey: (key, token) => at((now) => keys.release(now, key, token))
 })
 
-const views = (state: State): Pick<Encoded, "loadSaga" | "scheduled" | "reschedule" | "cancelScheduled"> => ({
+const views = (
+  state: State
+): Pick<Encoded, "loadSaga" | "scheduled" | "reschedule" | "cancelScheduled" | "journal" | "stats"> => ({
+  stats: (channels, most) => at((now) => channels.map((channel) => stats(state, now, channel, most))),
+  journal: (query) => Effect.sync(() => state.entries.matching(query)),
   loadSaga: (saga, id) => Effect.sync(() => Option.fromNullable(state.sagas.get(sagaKey(saga, id)))),
   scheduled: (filter) => at((now) => scheduled(state, now, filter)),
   reschedule: (key, due) =>
@@ -171,6 +188,19 @@ const views = (state: State): Pick<Encoded, "loadSaga" | "scheduled" | "reschedu
       return row !== undefined
     })
 })
+
+const stats = ({ deadLetters, messages }: State, now: number, channel: string, most: number): ChannelStats => {
+  const all = messages.all().filter((row) => row.channel === channel)
+  const ready = all.filter((row) => row.held === undefined && (!waits(now, row) || row.availableAt <= now))
+  const oldest = ready.reduce((oldest, row) => Math.min(oldest, row.availableAt), Number.POSITIVE_INFINITY)
+  return {
+    channel,
+    ready: Math.min(most, ready.length),
+    scheduled: Math.min(most, all.length - ready.length),
+    deadLetters: Math.min(most, deadLetters.matching({ channel }).length),
+    oldestAgeMillis: ready.length === 0 ? undefined : Math.max(0, now - oldest)
+  }
+}
 
 const scheduled = (state: State, now: number, filter: Filter): ReadonlyArray<Scheduled> =>
   state.messages

@@ -13,6 +13,7 @@ import type {
 import { MessagingError } from "../MessagingError.ts"
 import { DeadLetters, type ReplayRow } from "./memoryDeadLetters.ts"
 import { Flows } from "./memoryFlow.ts"
+import { Entries } from "./memoryJournal.ts"
 import { Expiring, Keys } from "./memoryKeys.ts"
 import { Messages, type Row } from "./memoryMessages.ts"
 import { refuseWrite } from "./memoryRefusals.ts"
@@ -32,6 +33,7 @@ export class State {
   readonly keys = new Keys(this.journal)
   readonly remembered = new Expiring<{ readonly key: string; readonly expiresAt: number }>(this.journal)
   readonly sagas = new Table<SagaRow>(this.journal)
+  readonly entries = new Entries(this.journal)
   readonly subscriptions = new Table<Subscription>(this.journal)
   /** When each channel was last seen to have a consumer. */
   readonly heartbeats = new Map<string, number>()
@@ -98,6 +100,8 @@ const apply = (state: State, now: number, write: Write): Outcome => {
       return deduplicate(state, now, write)
     case "CompleteKey":
       return completeKey(state, now, write)
+    case "JournalEntry":
+      return done(state.entries.add(now, write))
   }
 }
 

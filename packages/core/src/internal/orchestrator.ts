@@ -32,6 +32,7 @@ import {
 } from "./orchestratorState.ts"
 import { encode, enqueue } from "./outgoing.ts"
 import { inPlace } from "./retrying.ts"
+import * as Telemetry from "./telemetry.ts"
 
 /** @internal */
 export const TypeId = "~@holdfast/core/Orchestrator" as const
@@ -265,7 +266,7 @@ const run = (
   return Effect.suspend(() => step.handle(value, own)).pipe(
     Effect.scoped,
     Effect.provideService(CurrentEnvelope, own),
-    Effect.withSpan(`step ${endpoint}`, { captureStackTrace: false }),
+    (step) => Telemetry.inside(`step ${endpoint}`, step),
     scope,
     (tried) =>
       retryInPlace(

@@ -5,14 +5,16 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { Entry } from "../HandlerRegistry.ts"
-import type { Delivery, Encoded } from "../MessageStore.ts"
+import type { Delivery, Due, Encoded } from "../MessageStore.ts"
 import { FailureClassifier, isMessagingError, type MessagingError, some } from "../MessagingError.ts"
 import { outageBackoff } from "./backoff.ts"
 import type { Consuming, Outcome } from "./deliver.ts"
 import { AlreadyHandled } from "./dispatch.ts"
 import { render, verdict } from "./failure.ts"
 import { withFailure } from "./failures.ts"
-import { giveUp, isIncurable } from "./giveUp.ts"
+import { giveUp, isIncurable, recordFailure } from "./giveUp.ts"
+import { annotations } from "./logging.ts"
+import * as Metrics from "./metrics.ts"
 import { nextAttempt } from "./retrying.ts"
 import type { Source } from "./source.ts"
 
@@ -22,12 +24,13 @@ export const conclude = (
   entry: Entry,
   delivery: Delivery,
   message: unknown,
+  durationMillis: number,
   exit: Effect.Effect<Exit.Exit<unknown, unknown>>
 ): Effect.Effect<Outcome> =>
   atLast(
     consuming,
     delivery,
-    Effect.flatMap(exit, (exit) => patiently(settle(consuming, entry, delivery, message, exit)))
+    Effect.flatMap(exit, (exit) => patiently(settle(consuming, entry, delivery, message, durationMillis, exit)))
   ).pipe(Effect.uninterruptible)
 
 /** Gives messages back that were not begun. Never fails. @internal */
@@ -37,6 +40,11 @@ export const giveBack = (
   afterMillis: number
 ): Effect.Effect<void> =>
   patiently(source.release(deliveries, afterMillis)).pipe(
+    Effect.tap(() =>
+      Effect.sync(() => {
+        for (const { envelope } of deliveries) Metrics.settled(Metrics.labelsOf(source.channel, envelope), "Released")
+      })
+    ),
     Effect.catchAllCause((cause) =>
       Effect.logWarning("Messages could not be given back; they come back when their lease ends", cause)
     ),
@@ -65,6 +73,7 @@ export const settle = (
   entry: Entry,
   delivery: Delivery,
   message: unknown,
+  durationMillis: number,
   exit: Exit.Exit<unknown, unknown>
 ): Effect.Effect<Outcome, MessagingError> => {
   const { registry, source, store } = consuming
@@ -73,6 +82,8 @@ export const settle = (
   const answered = hasBreaker ? consuming.flow.answered(entry) : Effect.void
   if (Exit.isSuccess(exit)) {
     registry.observe?.({ _tag: "Handled", message, envelope })
+    const waited = Math.max(0, delivery.claimedAt - delivery.availableAt)
+    Metrics.succeeded(labelsOf(consuming, delivery), durationMillis, waited + durationMillis)
     const settled = Effect.as(source.settled(delivery), "Handled" as const)
     return hasBreaker ? Effect.zipRight(answered, settled) : settled
   }
@@ -94,7 +105,7 @@ export const settle = (
             (millis, closedMillis) => Math.max(millis, closedMillis)
           ).pipe(Effect.flatMap((millis) => release(source, delivery, millis)))
         )
-      : Effect.zipRight(answered, failed(consuming, entry, delivery, exit.cause))
+      : Effect.zipRight(answered, failed(consuming, entry, delivery, durationMillis, exit.cause))
   )
 }
 
@@ -111,11 +122,11 @@ export const atLast = (
         "Lost" as const
       )
     ),
-    Effect.annotateLogs({
-      channel: consuming.source.channel,
-      endpoint: delivery.envelope.endpoint,
-      message: delivery.envelope.id
-    })
+    Effect.map((outcome) => {
+      Metrics.settled(labelsOf(consuming, delivery), outcome)
+      return outcome
+    }),
+    Effect.annotateLogs(annotations(consuming.source.channel, delivery.envelope))
   )
 
 /** A database that is away for a moment when the message is settled: the lease outlives that. @internal */
@@ -136,6 +147,8 @@ export const release = (
 // internal
 // -----------------------------------------------------------------------------
 
+const labelsOf = ({ source }: Consuming, { envelope }: Delivery) => Metrics.labelsOf(source.channel, envelope)
+
 const isInfrastructure = (
   store: Encoded,
   classifier: { readonly isInfrastructure: (error: unknown) => boolean },
@@ -143,20 +156,30 @@ const isInfrastructure = (
 ): boolean =>
   (isMessagingError(error) && error.isRetryable) || store.isInfrastructure(error) || classifier.isInfrastructure(error)
 
-const failed = (consuming: Consuming, entry: Entry, delivery: Delivery, cause: Cause.Cause<unknown>) =>
+const failed = (
+  consuming: Consuming,
+  entry: Entry,
+  delivery: Delivery,
+  durationMillis: number,
+  cause: Cause.Cause<unknown>
+) =>
   Effect.gen(function* () {
     const { envelope } = delivery
     const at = yield* storeNow(consuming, delivery)
     const failures = withFailure(envelope.failures, at, cause)
+    Metrics.attemptFailed(labelsOf(consuming, delivery), durationMillis)
+    const attempt = recordFailure(consuming, "Failed", delivery, { durationMillis, error: failures.at(-1)?.error })
     const error = Cause.failureOption(cause)
     if (Option.isNone(error))
-      return yield* giveUp(consuming, delivery, verdict("Defect", envelope.endpoint, cause), failures)
+      return yield* giveUp(consuming, delivery, verdict("Defect", envelope.endpoint, cause), failures, attempt)
     const retries = isIncurable(error.value) ? undefined : entry.route
     const next = yield* nextAttempt(retries, failures, error.value)
     if (Option.isNone(next)) {
-      return yield* giveUp(consuming, delivery, verdict("Exhausted", envelope.endpoint, cause), failures)
+      return yield* giveUp(consuming, delivery, verdict("Exhausted", envelope.endpoint, cause), failures, attempt)
     }
-    yield* consuming.source.retry(delivery, failures, next.value)
+    const due: Due = { _tag: "After", millis: next.value }
+    const retried = recordFailure(consuming, "Retried", delivery, { due })
+    yield* consuming.source.retry(delivery, failures, next.value, [...attempt, ...retried])
     consuming.registry.observe?.({ _tag: "Retried", envelope, afterMillis: next.value })
     yield* Effect.logInfo(`Failed at attempt ${envelope.attempt}, again in ${next.value} ms`, cause)
     return "Retried" as const

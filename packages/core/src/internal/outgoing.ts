@@ -5,7 +5,7 @@ import * as Either from "effect/Either"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { Metadata } from "../Envelope.ts"
+import type { Envelope, Metadata } from "../Envelope.ts"
 import type { Entry, Route } from "../HandlerRegistry.ts"
 import type * as Headers from "../Headers.ts"
 import type * as Message from "../Message.ts"
@@ -13,8 +13,11 @@ import { due, type When } from "../MessageScheduler.ts"
 import type { Due, Encoded, Write } from "../MessageStore.ts"
 import { isMessagingError, MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
-import { type Bus, classOf, keyOf, withOrderingKey } from "./dispatch.ts"
+import { type Bus, classOf, keyOf } from "./dispatch.ts"
 import * as Input from "./input.ts"
+import * as Journal from "./journal.ts"
+import * as Metrics from "./metrics.ts"
+import * as Telemetry from "./telemetry.ts"
 
 // Messages on their way to channels. They are made ready first, which may refuse one, and leave together then: what is
 // refused leaves nothing behind, so no scope is needed that would undo it.
@@ -47,21 +50,26 @@ export const ready = (
   bus: Bus,
   outgoing: Outgoing,
   fiber: Fiber.RuntimeFiber<any, any>,
-  { entry, message, metadata, options, payload, route }: Addressed
+  { entry, message, metadata, options, route }: Addressed,
+  payload: string
 ): Effect.Effect<never, MessagingError> | undefined => {
   const tooLarge = sizeProblem(route, metadata, payload)
   if (tooLarge !== undefined) return tooLarge
+  if (fiber.currentSpan !== undefined) Telemetry.measure(fiber.currentSpan, payload)
   const key = keyOf(route, message, metadata)
   if (isMessagingError(key)) return key
-  const envelope = withOrderingKey({ ...metadata, endpoint: entry.name, payload, failures: [] }, key)
+  const envelope = envelopeOf(metadata, entry.name, payload, key)
   const when = sendDue(options) ?? route.delay?.(message)
   const priority = options?.priority ?? route.priority?.(message) ?? 0
   const problem = Input.time(message._tag, when) ?? Input.priority(message._tag, priority)
   if (problem !== undefined) return rejected(problem)
   const { channel } = route
-  if (channel._tag === "Direct") outgoing.direct.push({ driver: channel.driver, envelope, priority, due: when })
+  if (channel._tag === "Direct")
+    outgoing.direct.push({ driver: channel.driver, channel: channel.name, envelope, priority, due: when })
   else if (channel.store !== bus.store.kind) return otherStore(channel, bus.store)
   else outgoing.writes.push({ _tag: "Send", channel: channel.name, envelope, priority, due: when, timer: undefined })
+  const recording = Journal.recordingFor(bus.registry, route.policy)
+  if (recording.all) outgoing.writes.push(...Journal.sent(recording, channel.name, envelope, when))
   const { observe } = bus.registry
   if (observe !== undefined) {
     const dueAt = when && instantOf(when, fiber)
@@ -76,7 +84,6 @@ export interface Addressed {
   readonly route: Route
   readonly message: Message.Any
   readonly metadata: Metadata
-  readonly payload: string
   readonly options: SendOptions | undefined
 }
 
@@ -112,7 +119,7 @@ export const enqueue = (
 ): Effect.Effect<void, MessagingError> =>
   Effect.withFiberRuntime((fiber) => {
     const outgoing = nothing()
-    const refused = ready(bus, outgoing, fiber, { entry, route, message, metadata, payload, options })
+    const refused = ready(bus, outgoing, fiber, { entry, route, message, metadata, options }, payload)
     return refused ?? leave(bus.store, fiber.currentContext, outgoing)
   })
 
@@ -157,6 +164,7 @@ const commit = (store: Encoded, outgoing: Outgoing, left: number): Effect.Effect
     Effect.uninterruptible(
       Effect.map(store.commit([outgoing.writes]), ([outcome]) => {
         if (outcome !== undefined && Option.isSome(outcome)) return outcome.value
+        Metrics.committed(outgoing.writes, outgoing.direct)
         for (const tell of outgoing.told) tell()
         return undefined
       })
@@ -167,6 +175,19 @@ const commit = (store: Encoded, outgoing: Outgoing, left: number): Effect.Effect
       return Effect.zipRight(Effect.yieldNow(), commit(store, outgoing, left - 1))
     }
   )
+
+/** Field by field: this is done for every message, and to spread costs several times as much. */
+const envelopeOf = (
+  { attempt, headers, id, tag }: Metadata,
+  endpoint: string,
+  payload: string,
+  orderingKey: string | undefined
+): Envelope =>
+  orderingKey === undefined
+    ? { id, tag, endpoint, attempt, headers, payload, failures: none }
+    : { id, tag, endpoint, attempt, headers, payload, failures: none, orderingKey }
+
+const none: Envelope["failures"] = []
 
 const rejected = (detail: string): MessagingError => new MessagingError({ reason: "Rejected", detail })
 

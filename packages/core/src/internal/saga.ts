@@ -15,6 +15,7 @@ import { makeMetadata } from "./dispatch.ts"
 import { CurrentEndpoint } from "./endpoint.ts"
 import { TypeId as HandlerTypeId } from "./handler.ts"
 import * as Input from "./input.ts"
+import * as Journal from "./journal.ts"
 import { uuid7 } from "./uuid.ts"
 
 /** @internal */
@@ -259,7 +260,7 @@ const makeTiming = (
   timers: Map<string, string>,
   unit: Scope,
   envelope: Metadata,
-  { channel }: CurrentEndpoint["Type"]
+  { channel, recording }: CurrentEndpoint["Type"]
 ): CurrentSaga["Type"] => ({
   arm: (name, when) =>
     Effect.gen(function* () {
@@ -279,18 +280,22 @@ const makeTiming = (
         envelope
       )
       timers.set(name, arming)
-      yield* unit.stage({
-        _tag: "Send",
-        channel: channel.name,
-        envelope: {
-          ...metadata,
-          payload: JSON.stringify({ _tag: SagaTimeout._tag, id, timeout: name, arming }),
-          failures: []
+      const timeout = {
+        ...metadata,
+        payload: JSON.stringify({ _tag: SagaTimeout._tag, id, timeout: name, arming }),
+        failures: []
+      }
+      yield* unit.stage(
+        {
+          _tag: "Send",
+          channel: channel.name,
+          envelope: timeout,
+          priority: 0,
+          due: due(when),
+          timer: { owner: owner(saga.name, id), name }
         },
-        priority: 0,
-        due: due(when),
-        timer: { owner: owner(saga.name, id), name }
-      })
+        ...Journal.sent(recording, channel.name, timeout, due(when))
+      )
     }),
   cancel: (name) =>
     Effect.suspend(() =>

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Channel, Direct } from "../Channel.ts"
 import { type Envelope, type Failure, failureCount } from "../Envelope.ts"
-import type { Deduplicate, Delivery, Encoded, ParkReason, Write } from "../MessageStore.ts"
+import type { Deduplicate, Delivery, Encoded, JournalEntry, ParkReason, Write } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
 import { canaryHandled } from "./canary.ts"
 import { AlreadyHandled } from "./dispatch.ts"
@@ -23,6 +23,8 @@ export interface Verdict {
  */
 export interface Source {
   readonly channel: string
+  /** The owner of its leases. */
+  readonly worker: string
   /** All of it is the store's: settling is a write, and messages can be claimed ahead. */
   readonly stored: boolean
   readonly claim: (limit: number, ahead: boolean) => Effect.Effect<ReadonlyArray<Delivery>, MessagingError>
@@ -43,11 +45,12 @@ export interface Source {
   readonly retry: (
     delivery: Delivery,
     failures: ReadonlyArray<Failure>,
-    afterMillis: number
+    afterMillis: number,
+    journal: ReadonlyArray<JournalEntry>
   ) => Effect.Effect<void, MessagingError>
   /** The writes that end the unit in which the message is parked; `settled` follows them too. */
   readonly park: (delivery: Delivery, envelope: Envelope, verdict: Verdict) => ReadonlyArray<Write>
-  readonly discard: (delivery: Delivery) => Effect.Effect<void, MessagingError>
+  readonly discard: (delivery: Delivery, journal: ReadonlyArray<JournalEntry>) => Effect.Effect<void, MessagingError>
 }
 
 /** @internal */
@@ -57,7 +60,7 @@ export const make = (
   options: { readonly leaseMillis: number; readonly owner: string }
 ): Source => {
   const kept = stored(store, channel.name, options)
-  return channel._tag === "Stored" ? kept : both(kept, direct(channel, options), paused(store, channel))
+  return channel._tag === "Stored" ? kept : both(kept, direct(store, channel, options), paused(store, channel))
 }
 
 /** @internal */
@@ -100,6 +103,7 @@ const stored = (
   options: { readonly leaseMillis: number; readonly owner: string }
 ): Source => ({
   channel,
+  worker: options.owner,
   stored: true,
   claim: (limit, ahead) => store.claim({ channel, limit, ahead, ...options }),
   started: (deliveries) => store.started(deliveries.map(({ lease }) => lease)),
@@ -127,9 +131,11 @@ const stored = (
       deliveries.map(({ lease }) => lease),
       by
     ),
-  retry: ({ lease }, failures, afterMillis) => commitOne(store, [{ _tag: "Retry", lease, failures, afterMillis }]),
+  retry: ({ lease }, failures, afterMillis, journal) =>
+    commitOne(store, [{ _tag: "Retry", lease, failures, afterMillis }, ...journal]),
   park: ({ lease }, envelope, verdict) => [{ _tag: "Park", channel, lease, envelope, ...verdict }],
-  discard: ({ envelope, lease }) => commitOne(store, [{ _tag: "Acknowledge", lease }, ...canaryHandled(envelope)])
+  discard: ({ envelope, lease }, journal) =>
+    commitOne(store, [{ _tag: "Acknowledge", lease }, ...canaryHandled(envelope), ...journal])
 })
 
 const paused = (store: Encoded, channel: Channel): Effect.Effect<boolean, MessagingError> =>
@@ -144,6 +150,7 @@ const both = (kept: Source, broker: Source, paused: Effect.Effect<boolean, Messa
   const of = (delivery: Delivery): Source => (replayed.has(delivery) ? kept : broker)
   return {
     channel: broker.channel,
+    worker: broker.worker,
     stored: false,
     started: () => Effect.void,
     claim: (limit) =>
@@ -188,14 +195,19 @@ const both = (kept: Source, broker: Source, paused: Effect.Effect<boolean, Messa
         (held, heldToo) => held && heldToo
       )
     },
-    retry: (delivery, failures, afterMillis) => of(delivery).retry(delivery, failures, afterMillis),
+    retry: (delivery, failures, afterMillis, journal) => of(delivery).retry(delivery, failures, afterMillis, journal),
     park: (delivery, envelope, verdict) => of(delivery).park(delivery, envelope, verdict),
-    discard: (delivery) => of(delivery).discard(delivery)
+    discard: (delivery, journal) => of(delivery).discard(delivery, journal)
   }
 }
 
-const direct = (channel: Direct, options: { readonly leaseMillis: number }): Source => ({
+const direct = (
+  store: Encoded,
+  channel: Direct,
+  options: { readonly leaseMillis: number; readonly owner: string }
+): Source => ({
   channel: channel.name,
+  worker: options.owner,
   stored: false,
   started: () => Effect.void,
   claim: (limit) => channel.driver.claim({ limit, leaseMillis: options.leaseMillis }),
@@ -212,18 +224,29 @@ const direct = (channel: Direct, options: { readonly leaseMillis: number }): Sou
       Effect.forEach(deliveries, (delivery) => channel.driver.release(delivery, delivery.envelope, heldMillis)),
       true
     ),
-  retry: (delivery, failures, afterMillis) =>
-    channel.driver.release(
-      delivery,
-      { ...delivery.envelope, failures, attempt: failureCount(failures) + 1 },
-      afterMillis
+  retry: (delivery, failures, afterMillis, journal) =>
+    Effect.zipRight(
+      channel.driver.release(
+        delivery,
+        { ...delivery.envelope, failures, attempt: failureCount(failures) + 1 },
+        afterMillis
+      ),
+      record(store, journal)
     ),
   park: (_, envelope, verdict) => [
     { _tag: "Park", channel: channel.name, lease: undefined, envelope, ...verdict },
     remember(channel.name, envelope)
   ],
-  discard: channel.driver.acknowledge
+  discard: (delivery, journal) => Effect.zipRight(channel.driver.acknowledge(delivery), record(store, journal))
 })
+
+/** The broker and the store do not commit together: what the broker knows already is not undone for the journal. */
+const record = (store: Encoded, journal: ReadonlyArray<JournalEntry>): Effect.Effect<void> =>
+  journal.length === 0
+    ? Effect.void
+    : Effect.catchAll(commitOne(store, journal), (error) =>
+        Effect.logWarning("What became of a broker's message is missing in the journal", error)
+      )
 
 const remember = (channel: string, envelope: Envelope): Deduplicate => ({
   _tag: "Deduplicate",

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type { Envelope, Failure } from "../Envelope.ts"
+import type { JournalEntry } from "./journal.ts"
 
 /**
  * When a message becomes available: after a while, or at an instant (milliseconds since 1970), both by the store's
@@ -122,7 +123,17 @@ export type ParkReason = "Exhausted" | "Defect" | "Undecodable" | "Crashed" | "U
  * @since 0.1.0
  * @category models
  */
-export type Write = Send | Publish | CancelTimer | Acknowledge | Retry | Park | SagaPut | Deduplicate | CompleteKey
+export type Write =
+  | Send
+  | Publish
+  | CancelTimer
+  | Acknowledge
+  | Retry
+  | Park
+  | SagaPut
+  | Deduplicate
+  | CompleteKey
+  | JournalEntry
 
 /**
  * Puts a message on a stored channel; later when `due` says so, replacing an armed `timer` of that name. One with an

@@ -74,7 +74,8 @@ const groupOf = (waiting: ReadonlyArray<Waiting>): number => {
 const lengthOf = (writes: ReadonlyArray<Write>): number => {
   let length = 0
   for (const write of writes) {
-    if ("envelope" in write) length += write.envelope.payload.length
+    if (write._tag === "JournalEntry") length += (write.payload?.length ?? 0) + (write.error?.length ?? 0)
+    else if ("envelope" in write) length += write.envelope.payload.length
     else if (write._tag === "SagaPut") length += write.state.length
     else if (write._tag === "CompleteKey") length += write.result.length
   }

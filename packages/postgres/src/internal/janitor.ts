@@ -4,19 +4,22 @@ import * as Schedule from "effect/Schedule"
 import type * as EffectScope from "effect/Scope"
 import { type Database, named } from "./database.ts"
 import { sweep as sweepFlow } from "./flow.ts"
+import { forget } from "./journal.ts"
 import { live } from "./live.ts"
 import type { Statement } from "./pgQuery.ts"
 import { number, text } from "./rows.ts"
 
 /**
- * Forgets keys that have expired, some thousand at a time. What has expired the database's clock says; when to look is
+ * Forgets keys that have expired and the oldest of the journal, some thousand at a time. What has expired the database's clock says; when to look is
  * nobody's to wait for.
  *
  * @internal
  */
-export const janitor = (database: Database): Effect.Effect<void, never, EffectScope.Scope> =>
-  sweep(database).pipe(
-    Effect.catchAllCause((cause) => Effect.logDebug("Expired keys were not removed; trying again in a minute", cause)),
+export const janitor = (database: Database, journalMillis: number): Effect.Effect<void, never, EffectScope.Scope> =>
+  Effect.zipRight(sweep(database), forget(database, journalMillis)).pipe(
+    Effect.catchAllCause((cause) =>
+      Effect.logDebug("What has expired was not removed; trying again in a minute", cause)
+    ),
     Effect.schedule(Schedule.jittered(Schedule.spaced("1 minute"))),
     live,
     Effect.forkScoped,

@@ -11,6 +11,8 @@ export interface Next extends Look {
   /** How far down to look at once, and how far if that gives fewer than were asked for. */
   readonly sweep: Depth
   readonly short: Depth
+  /** The highest lease on the queue that was known when this was asked for. */
+  readonly highestLease: number
 }
 
 /** Above what is leased and was seen; from the low mark on; all of it. */
@@ -19,7 +21,8 @@ export type Depth = 0 | 1 | 2
 /** What an answer says of where it has looked. */
 export interface Looked {
   readonly marks: ReadonlyArray<Mark & { readonly priority: number }>
-  readonly leaseLow: number | undefined
+  /** The lowest lease that there is: others that come are higher. */
+  readonly leaseLow: number
   /** The highest token that it has given to messages of the queue. */
   readonly token: number | undefined
   readonly depth: Depth
@@ -44,7 +47,7 @@ interface Mark {
 export class Marks {
   private readonly known = new Map<number, Mark>()
   private leaseLow = 0
-  private highestToken = 0
+  private highestLease = 0
   private claims = 0
   private readonly swept = new Budget()
   private readonly sweptAll = new Budget()
@@ -66,6 +69,7 @@ export class Marks {
     const some = this.swept.isCheap || this.swept.affords(now)
     return {
       ...this.look(),
+      highestLease: this.highestLease,
       sweep: all ? 2 : ++this.claims % 16 === 0 && some ? 1 : 0,
       short: all || this.sweptAll.isCheap ? 2 : some ? 1 : 0
     }
@@ -80,8 +84,8 @@ export class Marks {
       })
     }
     for (const priority of this.known.keys()) if (this.known.size > mostPriorities) this.known.delete(priority)
-    this.highestToken = Math.max(this.highestToken, token ?? 0)
-    this.leaseLow = Math.max(this.leaseLow, leaseLow ?? this.highestToken)
+    this.highestLease = Math.max(this.highestLease, token ?? 0)
+    this.leaseLow = Math.max(this.leaseLow, leaseLow)
     if (depth === 1) this.swept.spend(now, micros)
     if (depth === 2) this.sweptAll.spend(now, micros)
     this.owes = !full && depth < 2

@@ -4,6 +4,7 @@ import { consumers } from "./migrations/m0003Consumers.ts"
 import { queue } from "./migrations/m0004Queue.ts"
 import { deadLetters } from "./migrations/m0005DeadLetters.ts"
 import { flow } from "./migrations/m0006Flow.ts"
+import { journal } from "./migrations/m0007Journal.ts"
 
 /**
  * One step of the schema. Once released, a step never changes.
@@ -18,7 +19,7 @@ export interface Migration {
 }
 
 /** @internal */
-export const migrations: ReadonlyArray<Migration> = [initial, ordering, consumers, queue, deadLetters, flow]
+export const migrations: ReadonlyArray<Migration> = [initial, ordering, consumers, queue, deadLetters, flow, journal]
 
 /**
  * The schema this build works with.

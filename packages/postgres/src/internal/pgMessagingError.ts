@@ -6,7 +6,8 @@ import * as Schema from "effect/Schema"
  * - `Unreachable`: the database does not answer. - `TooOld`: the server is older than PostgreSQL 15.
  * - `SchemaMissing`, `SchemaOlder`, `SchemaNewer`: the tables are not those of this build.
  * - `SchemaInvalid`: the schema's name cannot be used. - `PoolTooSmall`: the pool has no connections.
- * - `TimeoutInvalid`: the `queryTimeout` is no time that a timer can wait.
+ * - `TimeoutInvalid`: the `queryTimeout` is no time that a timer can wait. - `RetentionInvalid`: the journal would be
+ * forgotten as it is written.
  * - `MigrationFailed`: the database refused a migration; nothing of it was applied.
  *
  * @example
@@ -32,6 +33,7 @@ export class PgMessagingError extends Schema.TaggedError<PgMessagingError>(
     "SchemaInvalid",
     "PoolTooSmall",
     "TimeoutInvalid",
+    "RetentionInvalid",
     "MigrationFailed"
   ),
   detail: Schema.String,

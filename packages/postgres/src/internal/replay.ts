@@ -1,6 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Headers from "@holdfast/core/Headers"
-import type { Send } from "@holdfast/core/MessageStore"
+import type { JournalEntry, Send } from "@holdfast/core/MessageStore"
 import type { MessagingError } from "@holdfast/core/MessagingError"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -45,7 +45,8 @@ export const replayIn = (
     const [elsewhere, ordered] = Arr.partition(sorted, (row) => row.place !== null && row.ordering_key !== null)
     const send = sendOf(canaryOf)
     yield* putBack(database, pg, ordered, ordered.map(send))
-    const { channels, xid } = yield* write(database, pg, [elsewhere.map(send)])
+    const journal = sorted.map((row) => replayed(send(row)))
+    const { channels, xid } = yield* write(database, pg, [[...elsewhere.map(send), ...journal]])
     return { xid, channels: new Set([...channels, ...ordered.map((row) => text(row, "channel"))]), count: rows.length }
   })
 
@@ -91,6 +92,20 @@ const putBack = (
   ]
   return query(pg, { name: undefined, text: insert }, columns, database.timeoutMillis)
 }
+
+/** What an operator does is in the journal in any case. */
+const replayed = ({ channel, envelope }: Send): JournalEntry => ({
+  _tag: "JournalEntry",
+  event: "Replayed",
+  envelope,
+  channel,
+  due: undefined,
+  durationMillis: undefined,
+  worker: undefined,
+  reason: undefined,
+  error: undefined,
+  payload: undefined
+})
 
 const sendOf =
   (canaryOf: string | undefined) =>

@@ -2,6 +2,7 @@ import type {
   Acknowledge,
   CompleteKey,
   Deduplicate,
+  JournalEntry,
   Lease,
   Park,
   Publish,
@@ -29,6 +30,7 @@ export interface Staged {
   readonly sagas: ReadonlyArray<SagaPut>
   readonly remembered: ReadonlyArray<Deduplicate>
   readonly completed: ReadonlyArray<CompleteKey>
+  readonly journal: ReadonlyArray<JournalEntry>
   /** Where something is put, or may follow what was settled, as far as is known before it is written. */
   readonly channels: ReadonlySet<string>
 }
@@ -51,6 +53,7 @@ export const collect = (units: ReadonlyArray<ReadonlyArray<Write>>): Staged => {
   const sagas: Array<SagaPut> = []
   const remembered: Array<Deduplicate> = []
   const completed: Array<CompleteKey> = []
+  const journal: Array<JournalEntry> = []
   const sent: Array<Send> = []
   const channels = new Set<string>()
   const timers = new Timers(sent)
@@ -93,6 +96,9 @@ export const collect = (units: ReadonlyArray<ReadonlyArray<Write>>): Staged => {
           break
         case "CompleteKey":
           completed.push(write)
+          break
+        case "JournalEntry":
+          journal.push(write)
       }
     }
   }
@@ -109,6 +115,7 @@ export const collect = (units: ReadonlyArray<ReadonlyArray<Write>>): Staged => {
     sagas: sagas.sort((self, that) => compare(self.saga, that.saga) || compare(self.id, that.id)),
     remembered: remembered.sort(byKey),
     completed: completed.sort(byKey),
+    journal,
     channels
   }
 }

@@ -1,3 +1,4 @@
+import { record } from "./journalParts.ts"
 import { complete, insertSagas, remember, updateSagas } from "./memoryParts.ts"
 import type { Part } from "./part.ts"
 import { enqueue, publish, sendLater, sendNow } from "./sendParts.ts"
@@ -19,7 +20,8 @@ export const partsOf = (staged: Staged): ReadonlyArray<Part> =>
     staged.published.length === 0 ? [] : [publish(staged)],
     staged.sagas.length === 0 ? [] : [insertSagas(staged), updateSagas(staged)].filter((part) => part !== undefined),
     staged.remembered.length === 0 ? [] : [remember(staged)],
-    staged.completed.length === 0 ? [] : [complete(staged)]
+    staged.completed.length === 0 ? [] : [complete(staged)],
+    staged.journal.length === 0 ? [] : [record(staged)]
   ].flat()
 
 /**
@@ -39,6 +41,7 @@ export const kinds: ReadonlyArray<string> = [
   "changed",
   "remembered",
   "completed",
+  "recorded",
   "fenced",
   "dequeued",
   "requeued",
