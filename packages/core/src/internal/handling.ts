@@ -83,7 +83,8 @@ export interface Ended {
 
 /** Begins with a message that has a slot: in a fiber of its own, at once. @internal */
 export const begin = (parts: Parts, hand: Hand<Prepared>): void => {
-  if (hand.prepared !== undefined && parts.flow.isPaused(hand.delivery)) {
+  // it waited beside the line meanwhile
+  if (hand.prepared !== undefined && hand.prepared.begunNanos === undefined && parts.flow.isPaused(hand.delivery)) {
     leave(parts, hand)
     hand.prepared = undefined
   }

@@ -101,6 +101,7 @@ const outcomes = {
   Parked: deadLettered,
   Discarded: discarded,
   Expired: expired,
+  Held: released,
   Released: released,
   Held: released,
   Stopped: released,
