@@ -378,10 +378,10 @@ export const Tag =
       }
       readonly errorChannel?: (Errors & HearsFailures<Name, Errors>) | undefined
       readonly maxBytes?: number | undefined
+      readonly journal?: JournalPolicy | undefined
       readonly rateLimit?: RateLimit | undefined
       readonly concurrencyLimit?: ConcurrencyLimit | undefined
       readonly tenant?: ((headers: Readonly<Record<string, string>>) => string | undefined) | undefined
-      readonly journal?: JournalPolicy | undefined
     }
   ): [Self] extends [never] ? MissingSelf : TagClass<Self, Name, Messages[number]> =>
     class extends Context.Tag(key)<any, Channel>() {

@@ -178,7 +178,7 @@ export interface Encoded {
   /**
    * `begin` and `provide` for the many units of one context, such as a handler's: what can be known before is worked out
    * once, and a unit without SQL begins nothing. A store that has it answers `begin` without waiting. Without it every
-   * unit begins at once.
+   * unit begins at once, and each message that a consumer handles costs some times as much.
    */
   readonly joining?: ((context: Context.Context<never>) => Joining) | undefined
   /** Whether code in this context has a transaction open that a unit would join, rather than have one of its own. */

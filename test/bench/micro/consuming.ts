@@ -215,10 +215,6 @@ const main = Effect.gen(function* () {
         `${commits.claims} claims, ${commits.calls} commits of ${commits.units} units\n`
     )
   }
-}).pipe(
-  Effect.scoped,
-  Effect.provide(MessageStore.layerMemory),
-  Effect.provide(Logger.minimumLogLevel(LogLevel.Warning))
-)
+}).pipe(Effect.scoped, Effect.provide(MessageStore.layerMemory), Effect.provide(Logger.minimumLogLevel(LogLevel.Error)))
 
 await Effect.runPromise(main)

@@ -272,7 +272,7 @@ export const together = <R>(backend: Backend<R>): void => {
       const each = ["a", "b", "c"].flatMap((name) => ids(20).map((n) => `${name}-${n}`))
       return Effect.gen(function* () {
         yield* UnitOfWork.run(Effect.forEach(each, (id) => ship(id), { discard: true }))
-        yield* consume({ concurrency: 5 })
+        yield* consume({ concurrency: 5, lease: "1 hour" })
         yield* passUntil("all are handled", isEmpty())
         for (const name of ["a", "b", "c"]) {
           const own = order.filter((id) => id.startsWith(name))

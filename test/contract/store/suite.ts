@@ -45,7 +45,7 @@ export const suite = <E>(
     waking(it)
     ordering(it)
     pausing(it)
-    flows(it)
     journal(it)
     counting(it)
+    flows(it)
   })

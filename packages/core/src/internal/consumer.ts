@@ -74,8 +74,8 @@ export const make = (
       registry,
       source,
       policy,
-      flow: Flow.make(store, registry, source, policy, options),
       recording: recordingFor(registry, policy),
+      flow: Flow.make(store, registry, source, policy, options),
       slots,
       state,
       runtime,
@@ -225,10 +225,12 @@ const renewForever = (parts: Parts, leaseMillis: number): Effect.Effect<never> =
       // without an answer for a whole lease, all of them are somebody else's by now
       const gone = Either.isRight(lost) ? lost.right : now - renewedAt >= leaseMillis ? deliveries : []
       for (const delivery of gone) abandon(parts, delivery)
-      // handlers are slower than they were: others may have what waits here since the last time
+      // handlers are slower than they were: others may have what waits here, all of it, so that it keeps its order
       const waiting = newest
       newest = parts.slots.newest
-      yield* putBack(parts, ({ place, stage }) => stage === "Ready" && place < waiting)
+      if (parts.slots.oldest < waiting) {
+        yield* putBack(parts, ({ prepared, stage }) => stage === "Ready" && prepared?.inside !== true)
+      }
     })
     return Effect.forever(renew)
   })

@@ -32,9 +32,9 @@ export interface Consuming {
   readonly registry: HandlerRegistry["Type"]
   readonly source: Source
   readonly policy: Policy
-  readonly flow: Flow
   /** What the channel has written down. */
   readonly recording: Journal.Recording
+  readonly flow: Flow
   /** The consumer lost the message, or is shutting down: what is interrupted now failed nobody's attempt. */
   readonly interrupted: (delivery: Delivery) => "Lost" | "Stopping" | undefined
   /** When, by this process's clock, it was claimed. */

@@ -39,7 +39,8 @@ export interface Plan {
   readonly message: Message.AnyClass
   /** Undefined where reading it needs more than the text. */
   decode: ((payload: unknown) => Either.Either<Message.Any, unknown>) | undefined
-  readonly joining: Joining | undefined
+  /** How SQL finds the unit. */
+  readonly join: Joining["join"]
   readonly services: ReadonlyMap<string, unknown>
   readonly fiberRefs: FiberRefs.FiberRefs
   readonly flags: RuntimeFlags.RuntimeFlags
@@ -107,7 +108,7 @@ export const commitTogether = (parts: Parts, ended: ReadonlyArray<Ended>): void 
     }
   }
   if (units.length === 0) return
-  const fiber = parts.fork(parts.store.commit(units))
+  const fiber = parts.fork(Effect.suspend(() => parts.store.commit(units)))
   fiber.addObserver((exit) => {
     const away: Array<Hand<Prepared>> = []
     let why: MessagingError | undefined
@@ -220,16 +221,18 @@ const makePlan = (parts: Parts, endpoint: string, tag: string): Plan | undefined
     : undefined
   if (entry === undefined || message === undefined || !source.stored || entry.retry !== undefined) return undefined
   if (entry.route?.channel.name !== source.channel) return undefined
+  // a unit of another store begins with an effect, which is for a fiber to run
+  if (store.joining === undefined) return undefined
   const { endpoint: here, runtime } = entry.standing
-  const joining = store.joining?.(runtime.context)
-  const services = new Map((joining?.context ?? runtime.context).unsafeMap)
+  const { context, join } = store.joining(runtime.context)
+  const services = new Map(context.unsafeMap)
   services.delete(Tracer.ParentSpan.key)
   services.set(CurrentEndpoint.key, here)
   return {
     entry,
     message,
     decode: entry.standing.decode.get(tag),
-    joining,
+    join,
     services,
     fiberRefs: annotatedAlike(parts, runtime),
     flags: RuntimeFlags.enable(runtime.runtimeFlags, RuntimeFlags.Interruption),
@@ -297,15 +300,13 @@ const runtimeOf = (
   services.set(UnitOfWork.UnitOfWork.key, unit)
   services.set(Scope.Scope.key, scope)
   if (span !== undefined) services.set(Tracer.ParentSpan.key, span)
-  const { joining } = plan
-  if (joining?.join !== undefined)
+  if (plan.join !== undefined)
     services.set(
-      joining.join.key,
-      joining.join.service(() => unit.sql)
+      plan.join.key,
+      plan.join.service(() => unit.sql)
     )
-  const context = Context.unsafeMake<never>(services)
   return Runtime.make({
-    context: joining === undefined ? unit.sql.provide(context) : context,
+    context: Context.unsafeMake<never>(services),
     fiberRefs: plan.fiberRefs,
     runtimeFlags: plan.flags
   })

@@ -103,6 +103,7 @@ const outcomes = {
   Expired: expired,
   Held: released,
   Released: released,
+  Held: released,
   Stopped: released,
   Lost: lost
 }

@@ -92,6 +92,11 @@ export class Slots<P> {
     return this.sequence
   }
 
+  /** The place of the first that waits for a slot. */
+  get oldest(): number {
+    return this.line[this.head]?.place ?? this.sequence
+  }
+
   /** How many to claim now, and whether that is ahead of time; of those that are left to be handled. */
   wanted(left: number): { readonly limit: number; readonly ahead: boolean } {
     const held = this.hands.size

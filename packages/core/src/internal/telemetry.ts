@@ -100,17 +100,29 @@ export const processing = <A, E, R>(
   return whenTraced(effect, traced, parent)
 }
 
-/** The same span, for who handles the message in a fiber of its own and ends the span then. @internal */
-export const begin = (runtime: Runtime.Runtime<never>, message: Processing): Tracer.Span =>
-  Runtime.runSync(
-    runtime,
-    Effect.makeSpan(processName(message), processOptions(message, parentOf(message.envelope.headers)))
+/**
+ * The same span, for who handles the message in a fiber of its own and ends the span then. A tracer that throws keeps no
+ * message from being handled.
+ *
+ * @internal
+ */
+export const begin = (runtime: Runtime.Runtime<never>, message: Processing): Tracer.Span | undefined =>
+  Exit.getOrElse(
+    Runtime.runSyncExit(
+      runtime,
+      Effect.makeSpan(processName(message), processOptions(message, parentOf(message.envelope.headers)))
+    ),
+    () => undefined
   )
 
 /** @internal */
 export const end = (span: Tracer.Span, nanos: bigint, exit: Exit.Exit<unknown, unknown>): void => {
-  if (Exit.isFailure(exit)) blame(span, exit.cause)
-  span.end(nanos, exit)
+  try {
+    if (Exit.isFailure(exit)) blame(span, exit.cause)
+    span.end(nanos, exit)
+  } catch {
+    // as above
+  }
 }
 
 /** A span of something that is no message: a step. @internal */
