@@ -238,7 +238,7 @@ const renewForever = (parts: Parts, leaseMillis: number): Effect.Effect<never> =
 /** What waits in line heeds a pause that began since it was claimed. */
 const learnForever = (parts: Parts): Effect.Effect<never> =>
   Effect.sleep("1 second").pipe(
-    Effect.zipRight(Effect.suspend(() => (parts.slots.ready > 0 ? parts.flow.fresh : Effect.void))),
+    Effect.zipRight(Effect.suspend(() => (parts.slots.waits ? parts.flow.fresh : Effect.void))),
     Effect.catchAllCause((cause) => Effect.logDebug("It could not be learned what is paused; trying again", cause)),
     Effect.forever
   )

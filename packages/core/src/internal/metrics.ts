@@ -103,7 +103,6 @@ const outcomes = {
   Expired: expired,
   Held: released,
   Released: released,
-  Held: released,
   Stopped: released,
   Lost: lost
 }
