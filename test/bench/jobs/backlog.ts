@@ -37,8 +37,8 @@ export const backlog: Job = {
   usual: 0.2,
   figures: { rate: "/s", "first tenth": "/s", "last tenth": "/s", "last / first": "x", memory: "MB" },
   contenders: [
-    handling(holdfast, { ...work, share: 0.1 }),
-    handling(holdfast, { ...work, ...held, share: 0.1 }),
+    handling(holdfast, { ...work, share: 1 }),
+    handling(holdfast, { ...work, ...held, share: 1 }),
     handling(graphileWorker, { ...work, share: 1 }),
     handling(graphileWorker, { ...work, ...held, share: 1 }),
     handling(pgBoss, { ...work, share: 1 }),

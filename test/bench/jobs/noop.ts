@@ -12,7 +12,7 @@ export const noop = (processes: number): Job => {
     usual: 1,
     figures: { rate: "/s" },
     contenders: [
-      handling(holdfast, { ...work, share: 0.1 }),
+      handling(holdfast, { ...work, share: 1 }),
       handling(graphileWorker, { ...work, share: 1 }),
       handling(pgBoss, { ...work, share: 0.5 }),
       handling(bare, { ...work, share: 1 })

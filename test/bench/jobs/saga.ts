@@ -11,5 +11,5 @@ export const saga: Job = {
   size: 10_000,
   usual: 1,
   figures: { rate: "/s" },
-  contenders: [handling(holdfast, { ...work, share: 0.2 }), handling(bare, { ...work, share: 1 })]
+  contenders: [handling(holdfast, { ...work, share: 1 }), handling(bare, { ...work, share: 1 })]
 }

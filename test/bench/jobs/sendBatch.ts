@@ -12,7 +12,7 @@ export const sendBatch: Job = {
   usual: 1,
   figures: { rate: "/s" },
   contenders: [
-    sending(holdfast, { ...calls, share: 0.4, setting: "1,000 CommandBus.send in a UnitOfWork.run" }),
+    sending(holdfast, { ...calls, share: 1, setting: "CommandBus.sendAll" }),
     sending(graphileWorker, { ...calls, share: 1, setting: "addJobs" }),
     sending(pgBoss, { ...calls, share: 1, setting: "insert" }),
     sending(bare, { ...calls, share: 1, setting: "prepared INSERT … SELECT unnest" })

@@ -15,7 +15,7 @@ export const write: Job = {
   usual: 1,
   figures: { rate: "/s" },
   contenders: [
-    handling(holdfast, { ...work, share: 0.3 }),
+    handling(holdfast, { ...work, share: 1 }),
     handling(graphileWorker, { ...work, share: 1 }),
     handling(pgBoss, { ...work, share: 1 }),
     handling(bare, { ...work, share: 1 })

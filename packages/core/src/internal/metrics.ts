@@ -101,7 +101,6 @@ const outcomes = {
   Parked: deadLettered,
   Discarded: discarded,
   Expired: expired,
-  Held: released,
   Released: released,
   Stopped: released,
   Lost: lost

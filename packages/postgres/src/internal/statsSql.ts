@@ -1,3 +1,5 @@
+import { far } from "./flowSql.ts"
+
 /**
  * Counts what is on channels, each kind by an index of its own and no further than to `_most`.
  *
@@ -20,8 +22,8 @@ export const countSql = (at: string): string => {
     capped(`${scheduled} and s.due_at <= ${now}`, "s.due_at, s.id")
   ]
   const later = [
-    capped(`${waiting} and m.available_at > ${now}`, "m.available_at"),
-    capped(`${scheduled} and s.due_at > ${now}`, "s.due_at, s.id")
+    capped(`${waiting} and m.available_at > ${now} and m.available_at < ${far}`, "m.available_at"),
+    capped(`${scheduled} and s.due_at > ${now} and s.due_at < ${far}`, "s.due_at, s.id")
   ]
   return `
     with clock as materialized (select ${at}now() as now)
