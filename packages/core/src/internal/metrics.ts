@@ -102,6 +102,7 @@ const outcomes = {
   Discarded: discarded,
   Expired: expired,
   Released: released,
+  Held: released,
   Stopped: released,
   Lost: lost
 }
