@@ -88,6 +88,7 @@ export const make = (
         if (outcome === "Held") state.held++
         slots.settled(hand, !untouched.has(outcome))
       },
+      oneAtATime: (delivery, key, effect) => Handling.inTurn(parts, delivery, key, effect),
       claimedHere: (delivery) => slots.hands.get(delivery)?.claimedHere,
       interrupted: (delivery) => (slots.hands.get(delivery)?.lost ? "Lost" : state.stopping ? "Stopping" : undefined),
       endpoints: () =>

@@ -39,6 +39,12 @@ export interface Consuming {
   readonly interrupted: (delivery: Delivery) => "Lost" | "Stopping" | undefined
   /** When, by this process's clock, it was claimed. */
   readonly claimedHere: (delivery: Delivery) => number | undefined
+  /** Runs it once no other message of the key is being handled. */
+  readonly oneAtATime: <A, E, R>(
+    delivery: Delivery,
+    key: string,
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E, R>
 }
 
 /** How the message ended, for this time. @internal */
@@ -134,7 +140,7 @@ const deliverWith = (
     const run = handle(consuming, entry, delivery, message, elapsed, () => {
       committed = true
     })
-    const exit = yield* Effect.exit(restore(key === undefined ? run : consuming.registry.oneAtATime(key, run)))
+    const exit = yield* Effect.exit(restore(key === undefined ? run : consuming.oneAtATime(delivery, key, run)))
     if (begun !== undefined) yield* consuming.flow.leave(delivery)
     // who takes the lease away while the commit is on its way comes too late: what was committed is handled
     const ended = committed ? Exit.void : exit
