@@ -262,6 +262,32 @@ export const prefetch = <R>(backend: Backend<R>): void => {
     }).pipe(Effect.ensuring(open), within(backend, Handler.layer(handler)))
   })
 
+  it.scoped("sets aside what it has not begun of a handler that was paused since", () => {
+    const { handler, open, state } = quickBut((id) => Number(id) === 100)
+    const held = (count: number) =>
+      Effect.map(
+        using((store) => store.depth(Orders.channelName)),
+        (depth) => (depth.held ?? 0) === count
+      )
+    return Effect.gen(function* () {
+      yield* shipAll(150)
+      yield* consume({ concurrency: 1, lease: "1 hour" })
+      yield* turning(
+        "one is slow",
+        Effect.sync(() => state.running === 1)
+      )
+      yield* Consumer.pause({ handler: "Ship" })
+      for (let passed = 0; passed < 3; passed++) yield* pass(second)
+      yield* open
+      yield* passUntil("the others are held", held(50))
+      assert.strictEqual(state.started, 100)
+      yield* Consumer.resume({ handler: "Ship" })
+      yield* passUntil("all are handled", isEmpty())
+      for (const [id, attempts] of state.attempts) assert.deepStrictEqual(attempts, [1], id)
+      assert.strictEqual(state.started, 150)
+    }).pipe(Effect.ensuring(open), within(backend, Handler.layer(handler)))
+  })
+
   it.scoped("never takes more than are left of those after which it stops", () => {
     const { change } = watched()
     const { handler, state } = quickBut(() => false)

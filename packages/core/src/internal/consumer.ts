@@ -183,9 +183,16 @@ const commitTogether = (parts: Parts): void => {
   Handling.commitTogether(parts, ended)
 }
 
-/** What is paused is known before anything is claimed. */
+/** What is paused is known before anything is claimed; and before it is begun, where claiming took long. */
 const claimFresh = ({ flow, source }: Parts, limit: number, ahead: boolean) =>
-  Effect.zipRight(flow.fresh, source.claim(limit, ahead))
+  Effect.zipRight(flow.fresh, source.claim(limit, ahead)).pipe(
+    Effect.tap((deliveries) => (deliveries.length === 0 ? Effect.void : quietly(flow.fresh)))
+  )
+
+const quietly = (learned: Effect.Effect<void, MessagingError>) =>
+  Effect.catchAllCause(learned, (cause) =>
+    Effect.logDebug("It could not be learned what is paused; trying again", cause)
+  )
 
 /** What was set aside does not count. A message that is interrupted gives it back. */
 const drainOne = (parts: Parts): Effect.Effect<"Drained" | "Held" | "Empty", MessagingError> =>
@@ -239,8 +246,7 @@ const renewForever = (parts: Parts, leaseMillis: number): Effect.Effect<never> =
 /** What waits in line heeds a pause that began since it was claimed. */
 const learnForever = (parts: Parts): Effect.Effect<never> =>
   Effect.sleep("1 second").pipe(
-    Effect.zipRight(Effect.suspend(() => (parts.slots.ready > 0 ? parts.flow.fresh : Effect.void))),
-    Effect.catchAllCause((cause) => Effect.logDebug("It could not be learned what is paused; trying again", cause)),
+    Effect.zipRight(Effect.suspend(() => (parts.slots.waits ? quietly(parts.flow.fresh) : Effect.void))),
     Effect.forever
   )
 

@@ -63,16 +63,16 @@ export const make = (
   const hold = holding(source, state)
   const refresh = Effect.suspend(() => {
     state.stale = false
-    return Effect.zipWith(
-      store.flow.refresh(source.channel),
-      Clock.currentTimeMillis,
-      ({ nextMillis, pauses }, now) => {
-        state.pauses = pauses
-        state.holding = nextMillis !== undefined
-        state.until = now + freshFor(nextMillis)
-        return state.holding
-      }
-    )
+    return Effect.gen(function* () {
+      const asked = yield* Clock.currentTimeMillis
+      const { nextMillis, pauses } = yield* store.flow.refresh(source.channel)
+      const answered = yield* Clock.currentTimeMillis
+      state.pauses = pauses
+      state.holding = nextMillis !== undefined
+      // what is paused is known as of when it was asked
+      state.until = Math.min(asked + freshMillis, answered + freshFor(nextMillis))
+      return state.holding
+    })
   }).pipe(
     Effect.tapErrorCause(() =>
       Effect.sync(() => {
@@ -162,7 +162,10 @@ const open = Effect.succeed(0)
 
 /** Without a rest in between, a short interval would be asked about all the time. */
 const freshFor = (nextMillis: number | undefined): number =>
-  Math.ceil(Math.max(20, Math.min(1_000, nextMillis ?? 1_000)))
+  Math.ceil(Math.max(20, Math.min(freshMillis, nextMillis ?? freshMillis)))
+
+/** In so long a pause holds everywhere. */
+const freshMillis = 1_000
 
 const setAside = (state: State): void => {
   if (state.holding) return

@@ -89,7 +89,8 @@ export const begin = (parts: Parts, hand: Hand<Prepared>): void => {
     resume()
     return
   }
-  if (hand.prepared !== undefined && parts.flow.isPaused(hand.delivery)) {
+  // it waited beside the line meanwhile
+  if (hand.prepared !== undefined && hand.prepared.begunNanos === undefined && parts.flow.isPaused(hand.delivery)) {
     leave(parts, hand)
     hand.prepared = undefined
   }

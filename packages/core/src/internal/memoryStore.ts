@@ -191,7 +191,7 @@ const views = (
 
 const stats = ({ deadLetters, messages }: State, now: number, channel: string, most: number): ChannelStats => {
   const all = messages.all().filter((row) => row.channel === channel)
-  const ready = all.filter((row) => !waits(now, row) || row.availableAt <= now)
+  const ready = all.filter((row) => row.held === undefined && (!waits(now, row) || row.availableAt <= now))
   const oldest = ready.reduce((oldest, row) => Math.min(oldest, row.availableAt), Number.POSITIVE_INFINITY)
   return {
     channel,

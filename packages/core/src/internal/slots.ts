@@ -89,6 +89,11 @@ export class Slots<P> {
     return this.line.length - this.head
   }
 
+  /** Whether some wait for a slot or their turn. */
+  get waits(): boolean {
+    return this.ready + this.aside > 0
+  }
+
   /** The place behind all that were taken. */
   get newest(): number {
     return this.sequence
