@@ -130,6 +130,18 @@ layer(messaging({ notifications: false }), { excludeTestServices: true })("the q
     })
   )
 
+  it.effect("a lease under which nothing is left goes, though its channel is paused", () =>
+    Effect.gen(function* () {
+      const { control } = yield* Scratch
+      const store = yield* Store
+      yield* commit(sends("pausing", 1, 2))
+      yield* commit(...(yield* claim("pausing")).map(acknowledge))
+      yield* store.flow.pause({ channel: "pausing" }, undefined)
+      yield* claim("pausing")
+      assert.deepStrictEqual(yield* control`select 1 from holdfast.lease where channel = 'pausing'`, [])
+    })
+  )
+
   it.effect("a build from before the queue works on with what is in its table", () =>
     Effect.gen(function* () {
       const { control } = yield* Scratch
