@@ -142,6 +142,27 @@ layer(messaging({ notifications: false }), { excludeTestServices: true })("the q
     })
   )
 
+  it.effect("what commits late among messages of a process that has ended is found at once, and nothing is burnt", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Scratch
+      yield* commit(sends("ending", 1, 2))
+      const open = PgMessaging.layerWith({ notifications: false }).pipe(
+        Layer.provide(PgClient.layer({ url: Redacted.make(url) }))
+      )
+      const all = Effect.flatMap(claim("ending"), (deliveries) => commit(...deliveries.map(acknowledge)))
+      const outcomes = yield* late(
+        "ending",
+        "late",
+        Effect.zipRight(commit(sends("ending", 3, 4)), Effect.provide(all, open))
+      )
+      assert.deepStrictEqual(outcomes, ["ok", "ok", "ok", "ok"])
+      const found = Effect.filterOrFail(claim("ending"), (deliveries) => deliveries.length > 0)
+      const deliveries = yield* Effect.retry(found, { times: 100 })
+      assert.deepStrictEqual(ids(deliveries), ["late"])
+      assert.strictEqual(deliveries[0]!.envelope.attempt, 1)
+    })
+  )
+
   it.effect("a build from before the queue works on with what is in its table", () =>
     Effect.gen(function* () {
       const { control } = yield* Scratch
