@@ -2,9 +2,10 @@ import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
 import { MessageStore } from "@holdfast/core"
 import { PgMessaging } from "@holdfast/postgres"
-import { Effect, Exit, Layer, Option, Redacted } from "effect"
+import { Duration, Effect, Exit, Layer, Option, Redacted } from "effect"
 import { messaging, Scratch } from "./database.ts"
 import { sent } from "./fixtures.ts"
+import { Database, Marks, Wake } from "./internal.ts"
 
 const { MessageStore: Store } = MessageStore
 
@@ -161,6 +162,27 @@ layer(messaging({ notifications: false }), { excludeTestServices: true })("the q
       assert.deepStrictEqual(ids(deliveries), ["late"])
       assert.strictEqual(deliveries[0]!.envelope.attempt, 1)
     })
+  )
+
+  it.scoped(
+    "who still is to look through all of a channel does not ask for it again and again while it is paused",
+    () =>
+      Effect.gen(function* () {
+        const { url } = yield* Scratch
+        const database = yield* Database.make({
+          client: { url: Redacted.make(url) },
+          schema: "holdfast",
+          maxConnections: 1,
+          timeoutMillis: 30_000
+        })
+        const marks = new Marks()
+        const now = globalThis.performance.now()
+        marks.learn(now, { marks: [], leaseLow: 0, token: undefined, depth: 0, micros: 0, full: false })
+        assert.isFinite(marks.owed(now))
+        yield* Effect.flatMap(Store, (store) => store.flow.pause({ channel: "owing" }, undefined))
+        const [waited] = yield* Effect.timed(Wake.wake(database, Wake.makeHub(), marks, "owing", 1_000))
+        assert.isAtLeast(Duration.toMillis(waited), 900)
+      })
   )
 
   it.effect("a build from before the queue works on with what is in its table", () =>
