@@ -39,6 +39,8 @@ export interface Consuming {
   readonly interrupted: (delivery: Delivery) => "Lost" | "Stopping" | undefined
   /** When, by this process's clock, it was claimed. */
   readonly claimedHere: (delivery: Delivery) => number | undefined
+  /** The channel was paused by a message that nothing may overtake: nothing more is begun. */
+  readonly stopped: Effect.Effect<void>
   /** Runs it once no other message of the key is being handled. */
   readonly oneAtATime: <A, E, R>(
     delivery: Delivery,
@@ -79,12 +81,18 @@ export const recordHandled = (
 ): ReadonlyArray<JournalEntry> =>
   Journal.handled(recording, envelope, { channel: source.channel, worker: source.worker, durationMillis })
 
-/** Whether there is nothing to do with the message but to handle it. @internal */
+/**
+ * Whether there is nothing to do with the message but to handle it. What nothing may overtake also keeps its slot until it
+ * is settled.
+ *
+ * @internal
+ */
 export const isPlain = (consuming: Consuming, entry: Entry, { version }: Message.AnyClass, delivery: Delivery) => {
   const { envelope } = delivery
   const { deadLetter, delay } = entry.route!
   return (
     delivery.crashes < deadLetter.afterCrashes &&
+    deadLetter.onGivenUp !== "Stop" &&
     versionOf(envelope.headers) === version &&
     envelope.orderingKey !== "" &&
     !(delivery.undelayed && delay !== undefined) &&
