@@ -36,8 +36,8 @@ export interface Parts extends Consuming {
   ended: Array<Handling.Ended>
   /** A message has had its end, for this time. */
   readonly settled: (hand: Hand<Handling.Prepared>, outcome: Outcome) => void
-  /** `held` counts what was set aside. */
-  readonly state: { stopping: boolean; held: number }
+  /** `held` counts what was set aside, `stops` how often a message has stopped the channel. */
+  readonly state: { stopping: boolean; held: number; stops: number }
 }
 
 /** @internal */
@@ -63,7 +63,7 @@ export const make = (
     })
     const clock = Context.get(Telemetry.servicesOf(runtime.fiberRefs), Clock.Clock)
     const source = Source.make(store, channel, options)
-    const state = { stopping: false, held: 0 }
+    const state = { stopping: false, held: 0, stops: 0 }
     const slots: Slots<Handling.Prepared> = new Slots(options.concurrency, source.stored ? mostAhead : 0, {
       begin: (hand) => Handling.begin(parts, hand),
       turned: () => commitTogether(parts),
@@ -88,6 +88,11 @@ export const make = (
         if (outcome === "Held") state.held++
         slots.settled(hand, !untouched.has(outcome))
       },
+      stopped: Effect.suspend(() => {
+        state.stops++
+        return putBack(parts)
+      }),
+      oneAtATime: (delivery, key, effect) => Handling.inTurn(parts, delivery, key, effect),
       claimedHere: (delivery) => slots.hands.get(delivery)?.claimedHere,
       interrupted: (delivery) => (slots.hands.get(delivery)?.lost ? "Lost" : state.stopping ? "Stopping" : undefined),
       endpoints: () =>
@@ -116,13 +121,20 @@ export const open = (
 
 /** Claims messages and takes them in hand: one step that cannot be cut in two. Answers how many. @internal */
 export const claim = (parts: Parts, limit: number, ahead: boolean): Effect.Effect<number, MessagingError> =>
-  Effect.uninterruptible(
-    Effect.zipWith(claimFresh(parts, limit, ahead), Clock.currentTimeMillis, (deliveries, now) => {
-      parts.slots.take(deliveries, now, ahead)
-      if (deliveries.length === limit) parts.slots.pace.full()
-      return deliveries.length
-    })
-  )
+  Effect.suspend(() => {
+    const { slots, state } = parts
+    const { stops } = state
+    return Effect.flatMap(
+      Effect.zip(claimFresh(parts, limit, ahead), Clock.currentTimeMillis),
+      ([deliveries, now]): Effect.Effect<number> => {
+        // it was under way when the channel was stopped
+        if (state.stops !== stops && deliveries.length > 0) return Effect.as(giveBack(parts, deliveries, 0), 0)
+        slots.take(deliveries, now, ahead)
+        if (deliveries.length === limit) slots.pace.full()
+        return Effect.succeed(deliveries.length)
+      }
+    )
+  }).pipe(Effect.uninterruptible)
 
 /** Handles what is waiting, one message after the other, and answers how many that was. @internal */
 export const drain = (parts: Parts, options: { readonly leaseMillis: number }): Effect.Effect<number, MessagingError> =>

@@ -15,7 +15,7 @@ import * as Tracer from "effect/Tracer"
 import { CurrentEnvelope, type Envelope } from "../Envelope.ts"
 import type { Entry } from "../HandlerRegistry.ts"
 import type * as Message from "../Message.ts"
-import type { Joining } from "../MessageStore.ts"
+import type { Delivery, Joining } from "../MessageStore.ts"
 import { isMessagingError, type MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import type { Parts } from "./consumer.ts"
@@ -83,6 +83,12 @@ export interface Ended {
 
 /** Begins with a message that has a slot: in a fiber of its own, at once. @internal */
 export const begin = (parts: Parts, hand: Hand<Prepared>): void => {
+  const { resume } = hand
+  if (resume !== undefined) {
+    hand.resume = undefined
+    resume()
+    return
+  }
   // it waited beside the line meanwhile
   if (hand.prepared !== undefined && hand.prepared.begunNanos === undefined && parts.flow.isPaused(hand.delivery)) {
     leave(parts, hand)
@@ -136,6 +142,38 @@ export const leave = (parts: Parts, { prepared }: Hand<Prepared>): void => {
   prepared.inside = false
 }
 
+/**
+ * Runs what a message does once no other of its key is inside. While it waits it gives its slot to others: the one that
+ * goes before it may wait for one.
+ *
+ * @internal
+ */
+export const inTurn = <A, E, R>(
+  { registry, slots }: Parts,
+  delivery: Delivery,
+  key: string,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask((restore) => {
+    const hand = slots.hands.get(delivery)!
+    let inside = false
+    let proceed = () => {}
+    const go = () => {
+      inside = true
+      if (hand.stage !== "Aside") return proceed()
+      hand.resume = proceed
+      slots.next(hand)
+    }
+    const enter = Effect.async<void>((resume) => {
+      proceed = () => resume(Effect.void)
+      if (!registry.keys.enter(key, go)) slots.setAside(hand)
+    })
+    return Effect.ensuring(
+      Effect.zipRight(restore(enter), restore(effect)),
+      Effect.sync(() => (inside ? registry.keys.leave(key) : registry.keys.giveUp(key, go)))
+    )
+  })
+
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
@@ -177,7 +215,8 @@ const prepare = (parts: Parts, hand: Hand<Prepared>): Prepared | undefined => {
     go: () => {
       prepared.inside = true
       if (hand.stage === "Aside") parts.slots.next(hand)
-      else run(parts, hand, prepared)
+      // or it is about to be given back
+      else if (hand.stage === "Running") run(parts, hand, prepared)
     }
   }
   return prepared
@@ -400,7 +439,8 @@ const giveBackTogether = (parts: Parts, hands: ReadonlyArray<Hand<Prepared>>, er
 /** A conflict means that nothing was written: the handler runs again, and no attempt is burnt. */
 const notCommitted = (parts: Parts, hand: Hand<Prepared>, error: MessagingError): void => {
   const prepared = hand.prepared!
-  if (error.reason === "Conflict" && !parts.state.stopping && prepared.reruns-- > 0) parts.slots.next(hand)
+  const again = error.reason === "Conflict" && !parts.state.stopping && !hand.lost
+  if (again && prepared.reruns-- > 0) parts.slots.next(hand)
   else fail(parts, hand, Cause.fail(error))
 }
 
