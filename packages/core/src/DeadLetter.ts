@@ -336,7 +336,8 @@ const selected = (
 
 const refuseAll = (which: Selection): Effect.Effect<void, MessagingError> =>
   Input.reject(
-    isKeys(which) || Object.values(which).some((value) => value !== undefined)
+    isKeys(which) ||
+      Object.entries(which).some(([name, value]) => name !== "archived" && value !== undefined && value !== "")
       ? undefined
       : "a filter that names nothing would discard every dead letter: to do that, give { since: 0 }"
   )

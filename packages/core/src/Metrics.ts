@@ -282,6 +282,23 @@ export const depth: Metric.Metric.Gauge<number> = internal.depth
 export const scheduled: Metric.Metric.Gauge<number> = internal.scheduled
 
 /**
+ * `holdfast.channel.held`: messages that a pause or a limit has set aside, by `channel`.
+ *
+ * @example
+ * ```ts
+ * import { Metrics } from "@holdfast/core"
+ * import { Metric } from "effect"
+ *
+ * // that of one channel
+ * const value = Metric.value(Metrics.held.pipe(Metric.tagged("channel", "shop/Orders")))
+ * ```
+ *
+ * @since 0.1.0
+ * @category gauges
+ */
+export const held: Metric.Metric.Gauge<number> = internal.held
+
+/**
  * `holdfast.channel.dead_letters`: dead letters, by `channel`.
  *
  * @example

@@ -12,7 +12,7 @@ import {
   MessagingError,
   MessagingTest
 } from "@holdfast/core"
-import { Deferred, Effect, FiberId, Layer, Schedule, Schema } from "effect"
+import { Deferred, Effect, FiberId, Layer, Logger, Schedule, Schema } from "effect"
 import type { Backend } from "./backend.ts"
 import { consume, gated, ids, plain } from "./consuming.ts"
 import { Broker, makeBroker } from "./direct.ts"
@@ -164,6 +164,29 @@ export const flowPauses = <R>(backend: Backend<R>): void => {
     }).pipe(within(backend, Handler.layer(handler).pipe(Layer.provideMerge(backend.channel(Tenanted)))))
   })
 
+  it.scoped("gives up a message whose tenant cannot be told, and goes on with the others", () => {
+    class Tenanted extends Channel.Tag<Tenanted>()("test/Tenanted", {
+      messages: [Ship],
+      tenant: (headers) => JSON.parse(headers.customer ?? "{}").id
+    }) {}
+    const handler = Handler.command(Ship, ({ id }) => write(id)).pipe(Handler.asynchronous(Tenanted))
+    return Effect.gen(function* () {
+      yield* Consumer.pause({ tenant: "acme" })
+      yield* Effect.forkScoped(Effect.scoped(Effect.zipRight(Layer.build(Consumer.layer(Tenanted)), Effect.never)))
+      yield* ship("1", { headers: { customer: "no JSON" } })
+      yield* ship("2", { headers: { customer: JSON.stringify({ id: "acme" }) } })
+      yield* ship("3")
+      yield* passUntil(
+        "the others have had their turn",
+        using((store) => Effect.map(store.depth(Tenanted.channelName), ({ held, ready }) => held === 1 && ready === 0))
+      )
+      yield* expectRows("3")
+      const [letter, ...none] = yield* letters
+      assert.deepStrictEqual(none, [])
+      assert.strictEqual(letter?.reason, "Defect")
+    }).pipe(within(backend, Handler.layer(handler).pipe(Layer.provideMerge(backend.channel(Tenanted)))))
+  })
+
   it.effect("holds up what is behind a held message of its ordering key, and nothing else", () => {
     const handler = Handler.command(Ship, ({ id }) => write(id)).pipe(
       Handler.asynchronous(Orders),
@@ -292,6 +315,22 @@ export const limits = <R>(backend: Backend<R>): void => {
       yield* ship("none")
       yield* drain
       yield* expectRows("a1", "b1", "free1", "none")
+    }).pipe(within(backend, Handler.layer(handler)))
+  })
+
+  it.effect("give up a message whose key cannot be told", () => {
+    const handler = Handler.command(Ship, ({ id }) => write(id)).pipe(
+      Handler.asynchronous(Orders),
+      Handler.rateLimit({ limit: 1, interval: "1 minute", key: ({ id }) => JSON.parse(id) })
+    )
+    return Effect.gen(function* () {
+      yield* ship("no JSON")
+      yield* ship('"b"')
+      yield* drain
+      yield* expectRows('"b"')
+      const [letter, ...none] = yield* letters
+      assert.deepStrictEqual(none, [])
+      assert.strictEqual(letter?.reason, "Defect")
     }).pipe(within(backend, Handler.layer(handler)))
   })
 
@@ -512,6 +551,31 @@ export const circuits = <R>(backend: Backend<R>): void => {
       }).pipe(within(backend, layer))
     }
   )
+
+  it.scoped("says once that it is open, however many were in flight", () => {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ message }) => void lines.push(String(message)))
+    let running = 0
+    const handler = Handler.command(Charge, () =>
+      Effect.gen(function* () {
+        running++
+        while (running < 5) yield* Effect.yieldNow()
+        return yield* away
+      })
+    ).pipe(Handler.asynchronous(Charges), Handler.circuitBreaker({ failures: 2, openFor: "1 minute" }))
+    return Effect.gen(function* () {
+      for (const id of ids(5)) yield* charge(id)
+      yield* Layer.build(Consumer.layer(Charges, { concurrency: 5 })).pipe(Effect.provide(Logger.add(logger)))
+      yield* passUntil(
+        "all are given back",
+        using((store) => Effect.map(store.depth(Charges.channelName), ({ scheduled }) => scheduled === 5))
+      )
+      assert.lengthOf(
+        lines.filter((line) => line.includes("is open")),
+        1
+      )
+    }).pipe(within(backend, Handler.layer(handler).pipe(Layer.provideMerge(backend.channel(Charges)))))
+  })
 
   it.effect("stays closed when the handler refuses, which is an answer", () => {
     const { layer, state } = flaky()

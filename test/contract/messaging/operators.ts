@@ -259,6 +259,8 @@ export const operators = <R>(backend: Backend<R>): void => {
       yield* drain
       assert.include((yield* rejected(deadLetters.discard({}))).detail, "would discard every dead letter")
       assert.include((yield* rejected(deadLetters.discard({ tag: undefined }))).detail, "would discard")
+      assert.include((yield* rejected(deadLetters.discard({ archived: false }))).detail, "would discard")
+      assert.include((yield* rejected(deadLetters.discard({ text: "" }))).detail, "would discard")
       assert.strictEqual(yield* deadLetters.archive({ text: "no 1" }), 1)
       assert.strictEqual(yield* deadLetters.discard({ text: "no 2" }), 1)
       assert.lengthOf(yield* letters, 1)

@@ -37,6 +37,7 @@ import { scopes } from "./scopes.ts"
 import { headers, options } from "./sending.ts"
 import { logging, spans } from "./telemetry.ts"
 import { timeouts } from "./timeouts.ts"
+import { combined } from "./together.ts"
 import { afterCommit, unitOfWork } from "./unitOfWork.ts"
 import { upcasting } from "./upcasting.ts"
 import { versions } from "./versions.ts"
@@ -88,6 +89,7 @@ export const suites = <R>(backend: Backend<R>): void => {
   describe("a consumer stops after", () => stopConditions(backend))
   describe("a pause", () => pausing(backend))
   describe("a pause of handlers and tenants", () => flowPauses(backend))
+  describe("flow control, replays and ends together:", () => combined(backend))
   describe("rate and concurrency limits", () => flowLimits(backend))
   describe("a circuit", () => circuits(backend))
   describe("wiring:", () => wiring(backend))

@@ -361,6 +361,33 @@ export const flows = (it: It): void => {
     })
   )
 
+  it.effect("lets all go that is held by a limit for which nobody asks any more", () =>
+    Effect.gen(function* () {
+      const channel = fresh("orders")
+      const limit = { name: fresh("limit"), channel, limit: 1, intervalMillis: undefined }
+      yield* sent(channel, 60)
+      yield* using((store) => store.flow.take({ owner: "old", leaseMillis: second, requests: [[limit]] }))
+      const claimed = yield* claim(channel, 60)
+      const leases = claimed.map(({ lease }) => lease)
+      yield* using((store) => store.flow.hold(leases, limit.name))
+      yield* advance(second * 10)
+      const goOn = using((store) => store.flow.refresh(channel))
+      for (let times = 0; times < 10; times++) {
+        yield* goOn
+        yield* advance(3 * second)
+      }
+      const { held = 0 } = yield* using((store) => store.depth(channel))
+      assert.isAtLeast(held, 49, "no faster than the limit while somebody may ask for it")
+      yield* advance(3 * 60 * second)
+      for (let times = 0; times < 10; times++) {
+        yield* goOn
+        yield* advance(3 * second)
+      }
+      assert.isUndefined((yield* using((store) => store.depth(channel))).held)
+      assert.lengthOf(yield* claim(channel, 100), 60)
+    })
+  )
+
   it.effect("lets what a rate limit holds go when it has room, and says when that is", () =>
     Effect.gen(function* () {
       const channel = fresh("orders")

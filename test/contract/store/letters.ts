@@ -358,6 +358,51 @@ export const letters = (it: It): void => {
     })
   )
 
+  it.effect("has first ones though thousands of letters before them lack the text that is asked for", () =>
+    Effect.gen(function* () {
+      const channel = fresh("orders")
+      for (let batch = 0; batch < 5; batch++) {
+        yield* commit(...Array.from({ length: 500 }, () => park(undefined, { channel })))
+      }
+      yield* commit(park(undefined, { channel, error: "rare 1" }), park(undefined, { channel, error: "rare 2" }))
+      const replay = yield* start({ channel, text: "rare" }, 1)
+      let now = replay
+      for (let steps = 0; now.state === "Pending" && steps < 5; steps++) {
+        assert.isTrue(yield* isDue(replay), "at once: none has been replayed")
+        yield* taken(step(now, { limit: 1, canary: true, state: "Canary", afterMillis: second }))
+        now = yield* current(replay)
+      }
+      assert.deepStrictEqual([now.state, now.replayed, now.canaries.length], ["Canary", 1, 1])
+      const [only, ...none] = yield* claim(channel)
+      assert.strictEqual(only?.envelope.headers.canaryOf, replay.id)
+      assert.deepStrictEqual(none, [])
+    })
+  )
+
+  it.effect("waits for none of its first ones that somebody else has replayed meanwhile", () =>
+    Effect.gen(function* () {
+      const channel = fresh("orders")
+      const keys = yield* parked(channel, 8)
+      const replay = yield* start({ channel }, 8)
+      const [, others] = yield* Effect.all(
+        [
+          taken(step(replay, { limit: 8, canary: true, state: "Canary", afterMillis: second })),
+          Effect.forEach(keys.toReversed(), (key) => using((store) => store.replay([key])), {
+            concurrency: "unbounded"
+          })
+        ],
+        { concurrency: "unbounded" }
+      )
+      const now = yield* current(replay)
+      const deliveries = yield* claim(channel)
+      assert.lengthOf(deliveries, 8)
+      const first = deliveries.filter(({ envelope }) => envelope.headers.canaryOf === replay.id)
+      const mine = keys.filter((_, index) => others.toReversed()[index] === 0)
+      assert.deepStrictEqual(first.map(({ envelope }) => envelope.headers.replayOf!).sort(), mine.toSorted())
+      if (now.state === "Canary") assert.deepStrictEqual(now.canaries.toSorted(), mine.toSorted())
+    })
+  )
+
   it.effect("ends a replay that somebody cancels, where it is", () =>
     Effect.gen(function* () {
       const channel = fresh("orders")

@@ -88,6 +88,24 @@ export const counting = (it: It): void => {
     })
   )
 
+  it.effect("counts what is held apart, whether it keeps its place or not, and has no age of it", () =>
+    Effect.gen(function* () {
+      const channel = fresh("orders")
+      const name = fresh("limit")
+      yield* sent(channel, 2)
+      yield* commit(keyed(channel))
+      const claimed = yield* claim(channel, 3)
+      const limit = { name, channel, limit: 1, intervalMillis: undefined }
+      yield* using((store) => store.flow.take({ owner: "worker", leaseMillis: hour, requests: [[limit]] }))
+      const leases = claimed.map(({ lease }) => lease)
+      yield* using((store) => store.flow.hold(leases, name))
+      yield* advance(5 * minute)
+      const [found] = yield* stats([channel])
+      assert.deepStrictEqual([short(found!), found!.held], [[0, 0, 0, undefined], 3])
+      assert.strictEqual((yield* stats([channel], 2))[0]!.held, 2)
+    })
+  )
+
   it.effect("counts no further than it is told", () =>
     Effect.gen(function* () {
       const channel = fresh("orders")

@@ -97,9 +97,8 @@ export interface FailuresOnly {
 
 /**
  * Puts a `DeadLetter.MessageFailed` on this channel, instead of on the error channel of the handler's own, for each
- * message that the handler gives up: in the commit that parks or discards the message, one for each handler of
- * `MessageFailed` on that channel. When nobody there handles it, the message is parked, whatever its policy, and the log
- * has an error.
+ * message that the handler gives up: in the commit that ends the message, one for each handler of `MessageFailed` on
+ * that channel. When nobody there handles it, the log has an error, and a message that was to be discarded is parked.
  *
  * @example
  * ```ts

@@ -49,6 +49,8 @@ export const remaining = ({ state, until }: Circuit, now: number): number =>
 export const failed = (circuit: Circuit, now: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     circuit.failures++
+    // what was in flight when it opened says nothing new
+    if (circuit.state === "Open" && circuit.until > now) return Effect.void
     if (circuit.state === "Closed" && circuit.failures < circuit.breaker.failures) return Effect.void
     const again = circuit.state !== "Closed"
     circuit.state = "Open"

@@ -114,8 +114,9 @@ const deliverWith = (
 ): Effect.Effect<Outcome, MessagingError> =>
   Effect.gen(function* () {
     const { envelope } = delivery
-    const paused = consuming.flow.paused(delivery)
-    if (paused !== undefined) return yield* patiently(paused)
+    const paused = yield* Effect.exit(Effect.sync(() => consuming.flow.paused(delivery)))
+    if (Exit.isFailure(paused)) return yield* patiently(broken(consuming, delivery, "Defect", paused.cause))
+    if (paused.value !== undefined) return yield* patiently(paused.value)
     if (delivery.crashes >= policyOf(consuming, envelope).deadLetter.afterCrashes) {
       return yield* patiently(crashed(consuming, delivery))
     }
@@ -130,8 +131,7 @@ const deliverWith = (
     const prepared = yield* Effect.exit(prepare(entry, delivery))
     if (Exit.isFailure(prepared)) {
       const reason = Option.isSome(Cause.failureOption(prepared.cause)) ? "Undecodable" : "Defect"
-      const why = verdict(reason, envelope.endpoint, prepared.cause)
-      return yield* patiently(giveUp(consuming, delivery, why, envelope.failures))
+      return yield* patiently(broken(consuming, delivery, reason, prepared.cause))
     }
     onRead()
     const { key, message, orderingKey, wait } = prepared.value
@@ -140,7 +140,9 @@ const deliverWith = (
       return yield* patiently(putBack(consuming, delivery, withOrderingKey(envelope, orderingKey), due))
     }
     if (hasExpired(entry, delivery)) return yield* patiently(expire(consuming, delivery, message))
-    const begun = consuming.flow.begin(entry, delivery, message)
+    const flowing = yield* Effect.exit(Effect.sync(() => consuming.flow.begin(entry, delivery, message)))
+    if (Exit.isFailure(flowing)) return yield* patiently(broken(consuming, delivery, "Defect", flowing.cause))
+    const begun = flowing.value
     const stopped = begun === undefined ? undefined : yield* patiently(begun)
     if (stopped !== undefined) return stopped
     let committed = false
@@ -239,6 +241,17 @@ const expire = (consuming: Consuming, delivery: Delivery, message: unknown): Eff
     yield* Effect.logWarning(`${delivery.envelope.tag} was not begun within its time to live, and is dropped`)
     return "Expired" as const
   })
+
+/** It cannot be read, or what its handler or channel says of it throws. */
+const broken = (
+  consuming: Consuming,
+  delivery: Delivery,
+  reason: "Undecodable" | "Defect",
+  cause: Cause.Cause<unknown>
+) => {
+  const { endpoint, failures } = delivery.envelope
+  return giveUp(consuming, delivery, verdict(reason, endpoint, cause), failures)
+}
 
 const crashed = (consuming: Consuming, delivery: Delivery) =>
   giveUp(

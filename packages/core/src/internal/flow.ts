@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import type { Policy } from "../Channel.ts"
 import type { Entry, HandlerRegistry } from "../HandlerRegistry.ts"
-import type { Delivery, Encoded, PauseTarget } from "../MessageStore.ts"
+import type { Delivery, Encoded, Limit, PauseTarget } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
 import * as batch from "./batch.ts"
 import * as circuit from "./circuit.ts"
@@ -20,12 +20,13 @@ import type { Source } from "./source.ts"
 export interface Flow {
   /** Whether anything here may stop the message: a pause, a limit or a circuit. */
   readonly minds: (entry: Entry, delivery: Delivery) => boolean
+  /** Whether the message is paused, or cannot tell. */
   readonly isPaused: (delivery: Delivery) => boolean
-  /** Sets a message aside whose handler or tenant is paused. */
+  /** Sets a message aside whose handler or tenant is paused. Throws what the channel's `tenant` throws. */
   readonly paused: (delivery: Delivery) => Effect.Effect<"Held", MessagingError> | undefined
   /**
    * Gives a message back whose handler's circuit is open, sets one aside that is over a limit; and lets the others
-   * begin, which answers undefined.
+   * begin, which answers undefined. Throws what the keys of limits throw.
    */
   readonly begin: (
     entry: Entry,
@@ -80,21 +81,16 @@ export const make = (
       })
     )
   )
-  const enter = (entry: Entry, delivery: Delivery, message: unknown) =>
-    Effect.suspend(() => {
-      const limits = limitsOf(entry.route?.limits ?? [], source.channel, delivery, message)
-      if (limits.length === 0) return Effect.succeed(undefined)
-      return Effect.flatMap(taken.take({ delivery, limits }), (refused) =>
-        refused === undefined
-          ? Effect.succeed(undefined)
-          : Effect.as(
-              Effect.tap(hold({ delivery, by: refused }), () => Effect.sync(() => setAside(state))),
-              "Held" as const
-            )
-      )
-    })
-  const isPaused = (delivery: Delivery) =>
-    state.pauses.length > 0 && pauseOf(state.pauses, policy, delivery) !== undefined
+  const enter = (delivery: Delivery, limits: ReadonlyArray<Limit>) =>
+    Effect.flatMap(taken.take({ delivery, limits }), (refused) =>
+      refused === undefined
+        ? Effect.succeed(undefined)
+        : Effect.as(
+            Effect.tap(hold({ delivery, by: refused }), () => Effect.sync(() => setAside(state))),
+            "Held" as const
+          )
+    )
+  const isPaused = (delivery: Delivery) => state.pauses.length > 0 && mayBePaused(state.pauses, policy, delivery)
   return {
     isPaused,
     minds: ({ route }, delivery) =>
@@ -104,12 +100,12 @@ export const make = (
       return pause === undefined ? undefined : Effect.as(hold({ delivery, by: pause }), "Held")
     },
     begin: (entry, delivery, message) => {
-      const limited = entry.route !== undefined && entry.route.limits.length > 0
+      const limits = limitsOf(entry.route?.limits ?? [], source.channel, delivery, message)
       const breaker = circuitOf(registry, entry)
       if (breaker === undefined || breaker.state === "Closed") {
-        return limited ? enter(entry, delivery, message) : undefined
+        return limits.length > 0 ? enter(delivery, limits) : undefined
       }
-      return tried(source, breaker, delivery, limited ? enter(entry, delivery, message) : Effect.succeed(undefined))
+      return tried(source, breaker, delivery, limits.length > 0 ? enter(delivery, limits) : Effect.succeed(undefined))
     },
     leave: taken.giveBack,
     broke: (entry) => {
@@ -179,6 +175,15 @@ const pauseOf = (pauses: State["pauses"], policy: Policy, { envelope }: Delivery
       (handler === undefined || handler === envelope.endpoint) &&
       (tenant === undefined || tenant === policy.tenant(envelope.headers))
   )?.key
+
+/** Also when its channel's `tenant` throws: then `paused` is to say so. */
+const mayBePaused = (...of: Parameters<typeof pauseOf>): boolean => {
+  try {
+    return pauseOf(...of) !== undefined
+  } catch {
+    return true
+  }
+}
 
 /** Together with what others set aside at the same time. */
 const holding = (source: Source, state: State) =>

@@ -13,6 +13,8 @@ interface Limited {
   waiting: boolean
   tickets: number
   ticketsUntil: number
+  /** When it was last asked for. */
+  usedAt: number
   /** How many began, by the end of their share of the interval. */
   readonly grants: Map<number, number>
   readonly permits: Map<string, { count: number; until: number }>
@@ -156,6 +158,7 @@ export class Flows {
       waiting: false,
       tickets: 0,
       ticketsUntil: 0,
+      usedAt: 0,
       grants: new Map(),
       permits: new Map()
     }
@@ -165,6 +168,7 @@ export class Flows {
 
   private free(now: number, limit: Limit): number {
     const limited = this.limited(limit)
+    limited.usedAt = now
     const free = limit.limit - used(now, limited)
     return limited.waiting ? Math.min(free, ticketsOf(now, limited)) : free
   }
@@ -188,7 +192,13 @@ export class Flows {
   private admit(now: number, limited: Limited): number | undefined {
     const { limit } = limited
     const tickets = ticketsOf(now, limited)
-    const moved = this.messages.letGo(now, limit.name, limit.limit - used(now, limited) - tickets)
+    const taken = used(now, limited)
+    // nobody asks for it any more, since its handler has it no longer: twice as many each time
+    const isForsaken = taken + tickets === 0 && limited.tickets > 0 && limited.usedAt < now - forsakenAfterMillis
+    const room = isForsaken
+      ? Math.max(limit.limit, Math.min(2 * limited.tickets, 1_000))
+      : limit.limit - taken - tickets
+    const moved = this.messages.letGo(now, limit.name, room)
     if (this.messages.heldBy(limit.name) === 0) {
       limited.waiting = false
       limited.tickets = 0
@@ -213,6 +223,8 @@ export class Flows {
 
 /** For how long those that were let go have their turn. */
 const ticketMillis = 2_000
+
+const forsakenAfterMillis = 2 * 60 * 1_000
 
 const isChannels = (target: PauseTarget): target is PauseTarget & { readonly channel: string } =>
   target.channel !== undefined && target.handler === undefined && target.tenant === undefined

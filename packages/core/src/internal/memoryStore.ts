@@ -191,12 +191,14 @@ const views = (
 
 const stats = ({ deadLetters, messages }: State, now: number, channel: string, most: number): ChannelStats => {
   const all = messages.all().filter((row) => row.channel === channel)
-  const ready = all.filter((row) => row.held === undefined && (!waits(now, row) || row.availableAt <= now))
+  const free = all.filter((row) => row.held === undefined)
+  const ready = free.filter((row) => !waits(now, row) || row.availableAt <= now)
   const oldest = ready.reduce((oldest, row) => Math.min(oldest, row.availableAt), Number.POSITIVE_INFINITY)
   return {
     channel,
     ready: Math.min(most, ready.length),
-    scheduled: Math.min(most, all.length - ready.length),
+    scheduled: Math.min(most, free.length - ready.length),
+    held: Math.min(most, all.length - free.length),
     deadLetters: Math.min(most, deadLetters.matching({ channel }).length),
     oldestAgeMillis: ready.length === 0 ? undefined : Math.max(0, now - oldest)
   }

@@ -57,6 +57,10 @@ export const scheduled = Metric.gauge("holdfast.channel.scheduled", {
   description: "Messages that wait for their time"
 })
 /** @internal */
+export const held = Metric.gauge("holdfast.channel.held", {
+  description: "Messages that a pause or a limit has set aside"
+})
+/** @internal */
 export const deadLetters = Metric.gauge("holdfast.channel.dead_letters", { description: "Dead letters" })
 /** @internal */
 export const oldestAge = Metric.gauge("holdfast.channel.oldest_age", {
@@ -129,6 +133,7 @@ export const gauged = (stats: ChannelStats): void => {
   const labels = labelsOf(stats.channel, undefined)
   depth.unsafeUpdate(stats.ready, labels)
   scheduled.unsafeUpdate(stats.scheduled, labels)
+  held.unsafeUpdate(stats.held, labels)
   deadLetters.unsafeUpdate(stats.deadLetters, labels)
   oldestAge.unsafeUpdate((stats.oldestAgeMillis ?? 0) / 1000, labels)
 }

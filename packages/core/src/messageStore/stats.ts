@@ -23,6 +23,8 @@ export interface ChannelStats {
   readonly ready: number
   /** Those that wait for their time, or that a pause or a limit holds. */
   readonly scheduled: number
+  /** Those that a pause or a limit has set aside. */
+  readonly held: number
   readonly deadLetters: number
   /** How long the oldest of the ready ones has been available. */
   readonly oldestAgeMillis: number | undefined

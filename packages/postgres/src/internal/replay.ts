@@ -25,7 +25,8 @@ export const replay = (
 
 /** @internal */
 export interface Replayed extends Written {
-  readonly count: number
+  /** Of those that were still there, oldest first. */
+  readonly keys: ReadonlyArray<string>
 }
 
 /**
@@ -47,7 +48,11 @@ export const replayIn = (
     yield* putBack(database, pg, ordered, ordered.map(send))
     const journal = sorted.map((row) => replayed(send(row)))
     const { channels, xid } = yield* write(database, pg, [[...elsewhere.map(send), ...journal]])
-    return { xid, channels: new Set([...channels, ...ordered.map((row) => text(row, "channel"))]), count: rows.length }
+    return {
+      xid,
+      channels: new Set([...channels, ...ordered.map((row) => text(row, "channel"))]),
+      keys: sorted.map((row) => text(row, "id"))
+    }
   })
 
 // -----------------------------------------------------------------------------

@@ -130,12 +130,15 @@ const advance = (database: Database, pg: Pg.ClientBase, step: ReplayStep) =>
       const [now] = yield* run(named(database, "xact_id", "select pg_current_xact_id()::text as xid"), [])
       return { xid: text(now!, "xid"), taken: Option.none() }
     }
-    const { isLast, keys, position } = yield* choose(database, run, step, row)
-    const { channels, count } =
-      keys.length === 0
-        ? { channels: new Set<string>(), count: 0 }
-        : yield* replayIn(database, pg, keys, step.canary ? step.id : undefined)
+    const { isLast, keys: chosen, position } = yield* choose(database, run, step, row)
+    // others may have taken some of them meanwhile: nobody waits for those
+    const { channels, keys } =
+      chosen.length === 0
+        ? { channels: new Set<string>(), keys: chosen }
+        : yield* replayIn(database, pg, chosen, step.canary ? step.id : undefined)
     const isDone = isLast && !(step.canary && keys.length > 0)
+    // the text was in none of those that were looked at: the step is still to be taken
+    const goesOn = step.limit > 0 && keys.length === 0
     yield* run(
       named(
         database,
@@ -147,15 +150,15 @@ const advance = (database: Database, pg: Pg.ClientBase, step: ReplayStep) =>
       ),
       [
         step.id,
-        isDone ? "Done" : step.state,
+        isDone ? "Done" : goesOn && step.canary ? "Pending" : step.state,
         step.detail === undefined ? null : storable(step.detail),
-        count,
+        keys.length,
         position,
         step.canary ? JSON.stringify(keys) : null,
-        step.afterMillis
+        goesOn ? 0 : step.afterMillis
       ]
     )
-    return { xid: text(row, "xid"), taken: Option.some({ count, channels }) }
+    return { xid: text(row, "xid"), taken: Option.some({ count: keys.length, channels }) }
   })
 
 /** The next letters, oldest first, and how far that has looked. */

@@ -26,6 +26,7 @@ export const stats = (
             channel: text(row, "channel"),
             ready: number(row, "ready"),
             scheduled: number(row, "scheduled"),
+            held: number(row, "held"),
             deadLetters: number(row, "dead_letters"),
             oldestAgeMillis: row.age === null ? undefined : Math.max(0, number(row, "age"))
           }))

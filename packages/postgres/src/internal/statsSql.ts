@@ -25,10 +25,16 @@ export const countSql = (at: string): string => {
     capped(`${waiting} and m.available_at > ${now} and m.available_at < ${far}`, "m.available_at"),
     capped(`${scheduled} and s.due_at > ${now} and s.due_at < ${far}`, "s.due_at, s.id")
   ]
+  // at the end of the indexes of the time
+  const held = [
+    capped(`${waiting} and m.available_at >= ${far}`, "m.available_at"),
+    capped(`${scheduled} and s.due_at >= ${far}`, "s.due_at, s.id")
+  ]
   return `
     with clock as materialized (select ${at}now() as now)
     select c.channel, least(_most, ${ready.join(" + ")}) as ready,
       least(_most, ${later.join(" + ")}) as scheduled,
+      least(_most, ${held.join(" + ")}) as held,
       ${capped(`${at}dead_letter d where d.channel = c.channel`, "d.id")} as dead_letters,
       (extract(epoch from ${now} - least(
         (select min(available_at) from (select m.available_at from ${leased} order by m.lease_until limit _most) l),

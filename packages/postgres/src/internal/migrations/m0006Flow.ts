@@ -172,7 +172,7 @@ begin
     used_at = excluded.used_at
   where flow_limit.channel <> excluded.channel or flow_limit.quantity <> excluded.quantity
     or flow_limit.interval_ms is distinct from excluded.interval_ms
-    or flow_limit.used_at < excluded.used_at - interval '1 hour';
+    or flow_limit.used_at < excluded.used_at - interval '1 minute';
   _now := ${at}now();
   for _limit in
     select f.* from ${at}flow_limit f join jsonb_to_recordset(_limits) l (name text) on l.name = f.name
@@ -229,8 +229,8 @@ end $$;
 
 /**
  * Lets as many held messages go as the limits of the channel have room for, and gives them tickets for two seconds, so
- * that others do not take their turn. Answers after how many milliseconds there may be room for more: nothing if no more
- * are held.
+ * that others do not take their turn. A limit that nobody asks for any more, since its handler has it no longer, lets go
+ * twice as many each time. Answers after how many milliseconds there may be room for more: nothing if no more are held.
  */
 const admit = (at: string): string => `
 create function ${at}admit(_channel text, out moved integer, out next_ms double precision) language plpgsql
@@ -257,7 +257,9 @@ begin
     end if;
     _tickets := case when _limit.tickets_until > _now then _limit.tickets else 0 end;
     _moved := 0;
-    if _limit.quantity - _used - _tickets > 0 then
+    if _used = 0 and _limit.tickets > 0 and _tickets = 0 and _limit.used_at < _now - interval '2 minutes' then
+      _moved := ${at}let_go(_limit.name, greatest(_limit.quantity, least(2 * _limit.tickets::bigint, 1000)::integer));
+    elsif _limit.quantity - _used - _tickets > 0 then
       _moved := ${at}let_go(_limit.name, (_limit.quantity - _used - _tickets)::integer);
     end if;
     moved := moved + _moved;

@@ -53,7 +53,7 @@ create view ${at}attempt as
 /** A session keeps the plans it made while the tables were empty: a scan of them was cheap then, and is not for long. */
 const stats = (at: string): string => `
 create function ${at}channel_stats(_channels text[], _most integer)
-returns table (channel text, ready bigint, scheduled bigint, dead_letters bigint, age double precision)
+returns table (channel text, ready bigint, scheduled bigint, held bigint, dead_letters bigint, age double precision)
 language sql set enable_seqscan = off set jit = off as $$${countSql(at)} $$;
 `
 
