@@ -30,8 +30,11 @@ export const payload = (n: number, keys: number = sagas): Payload => ({
 /** Milliseconds, the same in all processes of a machine, and finer than those of `Date`. */
 export const now = () => performance.timeOrigin + performance.now()
 
-/** What the handler does: nothing, write one row, move a saga and send one message, or nothing in the order of the key. */
-export type Kind = "noop" | "write" | "saga" | "keyed"
+/**
+ * What the handler does: nothing, write one row, move a saga and send one message, or nothing in the order of the key; or
+ * nothing while the journal writes down all that happens.
+ */
+export type Kind = "noop" | "write" | "saga" | "keyed" | "journaled"
 
 /** A queue, looked at from the process that sends. */
 export interface Queue {

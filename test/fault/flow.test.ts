@@ -105,9 +105,9 @@ describe("a concurrency limit over several processes", () => {
   it.scopedLive("is kept, and what a killed one was at is free again after its lease", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      const killed = yield* start
-      yield* start
-      yield* start
+      const killed = yield* startFile("flowWorker", { LEASE: "2 seconds" })
+      yield* startFile("flowWorker", { LEASE: "2 seconds" })
+      yield* startFile("flowWorker", { LEASE: "2 seconds" })
       const all = ids(30)
       for (const id of all) yield* CommandBus.send(new Book({ id }))
       yield* until((sql) => sql`SELECT 1 FROM begun WHERE pid = ${killed.pid}`)

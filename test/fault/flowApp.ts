@@ -2,7 +2,7 @@ import { SqlClient } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { Channel, Consumer, Envelope, Handler, Message, MessageBus, UnitOfWork } from "@holdfast/core"
 import { PgChannel, PgMessaging } from "@holdfast/postgres"
-import { Config, Effect, Layer, Schema } from "effect"
+import { Config, Duration, Effect, Layer, Schema } from "effect"
 
 export class Task extends Message.Command<Task>()("Task", { payload: { id: Schema.String } }) {}
 export class Charge extends Message.Command<Charge>()("Charge", { payload: { id: Schema.String } }) {}
@@ -34,7 +34,12 @@ export const book = Handler.command(Book, noted).pipe(
   Handler.concurrencyLimit({ limit: 3 })
 )
 
-export const Worker = Consumer.layer(Tasks, { concurrency: 4, lease: "2 seconds" }).pipe(
+export const Worker = Layer.unwrapEffect(
+  Effect.gen(function* () {
+    const lease = yield* Config.duration("LEASE").pipe(Config.withDefault(Duration.seconds(10)))
+    return Consumer.layer(Tasks, { concurrency: 4, lease })
+  })
+).pipe(
   Layer.provide(Handler.layer(task, charge, book)),
   Layer.provide(MessageBus.layer),
   Layer.provide(PgChannel.layer(Tasks)),

@@ -169,8 +169,8 @@ layer(messaging(), { excludeTestServices: true })("PgMessaging", (it) => {
       yield* sweep({ ...database, run })
       const [left] = yield* sql`select count(*)::int as n from holdfast.deduplication where key like 'many %'`
       assert.deepStrictEqual(left, { n: 500 })
-      // five of 2,000 at most, each from where the last one ended, and one for the answers
-      assert.strictEqual(statements.length, 6)
+      // five of 2,000 at most, each from where the last one ended, one for the answers, and one for limits
+      assert.strictEqual(statements.length, 7)
       assert.strictEqual(new Set(statements.slice(0, 5).map(([from]) => from)).size, 5)
       yield* snapshot.executeUnprepared("rollback", [], undefined)
     }).pipe(Effect.scoped)

@@ -2,9 +2,10 @@ import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
 import { MessageStore } from "@holdfast/core"
 import { PgMessaging } from "@holdfast/postgres"
-import { Effect, Exit, Layer, Option, Redacted } from "effect"
+import { Duration, Effect, Exit, Layer, Option, Redacted } from "effect"
 import { messaging, Scratch } from "./database.ts"
 import { sent } from "./fixtures.ts"
+import { Database, Marks, Wake } from "./internal.ts"
 
 const { MessageStore: Store } = MessageStore
 
@@ -128,6 +129,60 @@ layer(messaging({ notifications: false }), { excludeTestServices: true })("the q
       const units = [one!, three!, two!, four!, four!].map(acknowledge)
       assert.deepStrictEqual(yield* commit(...units), ["LeaseLost", "ok", "LeaseLost", "ok", "LeaseLost"])
     })
+  )
+
+  it.effect("a lease under which nothing is left goes, though its channel is paused", () =>
+    Effect.gen(function* () {
+      const { control } = yield* Scratch
+      const store = yield* Store
+      yield* commit(sends("pausing", 1, 2))
+      yield* commit(...(yield* claim("pausing")).map(acknowledge))
+      yield* store.flow.pause({ channel: "pausing" }, undefined)
+      yield* claim("pausing")
+      assert.deepStrictEqual(yield* control`select 1 from holdfast.lease where channel = 'pausing'`, [])
+    })
+  )
+
+  it.effect("what commits late among messages of a process that has ended is found at once, and nothing is burnt", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Scratch
+      yield* commit(sends("ending", 1, 2))
+      const open = PgMessaging.layerWith({ notifications: false }).pipe(
+        Layer.provide(PgClient.layer({ url: Redacted.make(url) }))
+      )
+      const all = Effect.flatMap(claim("ending"), (deliveries) => commit(...deliveries.map(acknowledge)))
+      const outcomes = yield* late(
+        "ending",
+        "late",
+        Effect.zipRight(commit(sends("ending", 3, 4)), Effect.provide(all, open))
+      )
+      assert.deepStrictEqual(outcomes, ["ok", "ok", "ok", "ok"])
+      const found = Effect.filterOrFail(claim("ending"), (deliveries) => deliveries.length > 0)
+      const deliveries = yield* Effect.retry(found, { times: 100 })
+      assert.deepStrictEqual(ids(deliveries), ["late"])
+      assert.strictEqual(deliveries[0]!.envelope.attempt, 1)
+    })
+  )
+
+  it.scoped(
+    "who still is to look through all of a channel does not ask for it again and again while it is paused",
+    () =>
+      Effect.gen(function* () {
+        const { url } = yield* Scratch
+        const database = yield* Database.make({
+          client: { url: Redacted.make(url) },
+          schema: "holdfast",
+          maxConnections: 1,
+          timeoutMillis: 30_000
+        })
+        const marks = new Marks()
+        const now = globalThis.performance.now()
+        marks.learn(now, { marks: [], leaseLow: 0, token: undefined, depth: 0, micros: 0, full: false })
+        assert.isFinite(marks.owed(now))
+        yield* Effect.flatMap(Store, (store) => store.flow.pause({ channel: "owing" }, undefined))
+        const [waited] = yield* Effect.timed(Wake.wake(database, Wake.makeHub(), marks, "owing", 1_000))
+        assert.isAtLeast(Duration.toMillis(waited), 900)
+      })
   )
 
   it.effect("a build from before the queue works on with what is in its table", () =>

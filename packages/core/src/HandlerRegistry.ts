@@ -133,8 +133,6 @@ export class HandlerRegistry extends Context.Tag("@holdfast/core/HandlerRegistry
     readonly all: () => ReadonlyArray<Entry>
     /** Counts what this process's consumers may handle at once; answers the sum. */
     readonly reserve: (concurrency: number) => number
-    /** Runs effects of one key in this process one after the other, in the order in which they came. */
-    readonly oneAtATime: <A, E, R>(key: string, effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** How often this process has given back messages that nobody here handles. */
     readonly unknownMet: Map<string, number>
     /** What holds for handlers and channels that say nothing: the durable name of an error channel. */
@@ -217,7 +215,6 @@ export const layer: Layer.Layer<HandlerRegistry> = Layer.effect(
       byName: (name) => byName.get(name),
       all: () => [...byName.values()],
       keys,
-      oneAtATime: keys.oneAtATime,
       unknownMet: new Map(),
       defaults: { errorChannel: undefined },
       circuits: new Map(),

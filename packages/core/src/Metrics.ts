@@ -160,7 +160,7 @@ export const discarded: Metric.Metric.Counter<number> = internal.discarded
 export const expired: Metric.Metric.Counter<number> = internal.expired
 
 /**
- * `holdfast.messages.released`: messages given back without an attempt, as when the database is away.
+ * `holdfast.messages.released`: messages given back or held without an attempt, as when the database is away.
  *
  * @example
  * ```ts

@@ -56,20 +56,21 @@ export const layer: Layer.Layer<SagaStore, never, MessageStore> = Layer.effect(
   Effect.map(MessageStore, (store) =>
     SagaStore.of({
       load: (saga, id) =>
-        Effect.flatMap(Effect.serviceOption(UnitOfWork), (unit) => {
-          if (Option.isNone(unit)) return store.loadSaga(saga, id)
-          const scope = unit.value
-          const staged = scope
+        Effect.contextWithEffect((context: Context.Context<never>) => {
+          const unit = Option.getOrUndefined(Context.getOption(context, UnitOfWork))
+          if (unit === undefined) return store.loadSaga(saga, id)
+          const staged = unit
             .staged()
             .find((write): write is SagaPut => write._tag === "SagaPut" && write.saga === saga && write.id === id)
-          return staged === undefined ? (scope.reads ?? store).loadSaga(saga, id) : Effect.succeedSome(staged)
+          return staged === undefined ? (unit.reads ?? store).loadSaga(saga, id) : Effect.succeedSome(staged)
         }),
       put: (row) =>
-        Effect.flatMap(Effect.serviceOption(UnitOfWork), (unit) =>
-          Option.isNone(unit)
+        Effect.contextWithEffect((context: Context.Context<never>) => {
+          const unit = Option.getOrUndefined(Context.getOption(context, UnitOfWork))
+          return unit === undefined
             ? Effect.dieMessage("SagaStore.put needs a unit of work to write in")
-            : unit.value.stage({ _tag: "SagaPut", ...row })
-        )
+            : unit.stage({ _tag: "SagaPut", ...row })
+        })
     })
   )
 )

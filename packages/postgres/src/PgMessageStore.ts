@@ -30,6 +30,7 @@ import * as Keys from "./internal/keys.ts"
 import * as Leases from "./internal/leases.ts"
 import * as Letters from "./internal/letters.ts"
 import { listen } from "./internal/listen.ts"
+import { live } from "./internal/live.ts"
 import * as Migrate from "./internal/migrate.ts"
 import { makeNotifier } from "./internal/notify.ts"
 import { PgMessagingError } from "./internal/pgMessagingError.ts"
@@ -143,6 +144,7 @@ export const make = (
     )
     yield* janitor(database, Duration.toMillis(options.journalRetention ?? Duration.days(14)))
     const held = new Held()
+    yield* Effect.addFinalizer(() => quickly(Leases.drop(database, held)))
     const commit = yield* makeCommitter((units, patience) => {
       commitSize.unsafeUpdate(units.length, [])
       return commitUnits(database, signals.put, units, patience)
@@ -175,6 +177,10 @@ export const make = (
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
+
+/** When the store closes: a database that is away then is not waited for. */
+const quickly = (effect: Effect.Effect<void, SqlError>): Effect.Effect<void> =>
+  effect.pipe(Effect.interruptible, Effect.timeoutOption(1000), live, Effect.ignore)
 
 interface Signals {
   readonly hub: Wake.Hub

@@ -13,6 +13,7 @@ export const noop = (processes: number): Job => {
     figures: { rate: "/s" },
     contenders: [
       handling(holdfast, { ...work, share: 1 }),
+      handling(holdfast, { ...work, kind: "journaled", share: 1, variant: () => "with its journal" }),
       handling(graphileWorker, { ...work, share: 1 }),
       handling(pgBoss, { ...work, share: 0.5 }),
       handling(bare, { ...work, share: 1 })

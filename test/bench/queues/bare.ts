@@ -43,7 +43,8 @@ const settings: Record<Kind, string> = {
   noop: "claim 500 with SKIP LOCKED, delete them, 2 connections a process",
   keyed: "claim 500 with SKIP LOCKED, delete them, 2 connections a process, no keys",
   write: "BEGIN, INSERT, DELETE, COMMIT on 10 connections; claims nothing",
-  saga: "BEGIN, SELECT FOR UPDATE, UPDATE, INSERT, COMMIT on 10 connections; claims and settles nothing"
+  saga: "BEGIN, SELECT FOR UPDATE, UPDATE, INSERT, COMMIT on 10 connections; claims and settles nothing",
+  journaled: "keeps no journal"
 }
 
 const tables = `

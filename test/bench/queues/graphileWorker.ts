@@ -28,7 +28,7 @@ interface Utils {
 /** A local queue fetches many jobs of a named queue at once, and then they run side by side: not for what has an order. */
 const local = (kind: Kind) => (kind === "keyed" ? "" : "localQueue 500, ")
 
-const concurrency: Record<Kind, number> = { noop: 24, keyed: 24, write: 10, saga: 10 }
+const concurrency: Record<Kind, number> = { noop: 24, keyed: 24, write: 10, saga: 10, journaled: 24 }
 
 export const graphileWorker: Library = {
   name: "graphile-worker",

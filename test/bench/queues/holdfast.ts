@@ -1,6 +1,16 @@
 import { SqlClient } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
-import { Channel, CommandBus, Consumer, Handler, Message, MessageBus, type MessagingError, Saga } from "@holdfast/core"
+import {
+  Channel,
+  CommandBus,
+  Consumer,
+  Handler,
+  Journal,
+  Message,
+  MessageBus,
+  type MessagingError,
+  Saga
+} from "@holdfast/core"
 import { PgChannel, PgMessaging } from "@holdfast/postgres"
 import { Effect, Layer, Redacted, Schema } from "effect"
 import { count, pool, query, writtenTable } from "../database.ts"
@@ -34,7 +44,8 @@ export const holdfast: Library = {
     `Consumer.layer concurrency ${concurrencyOf(kind)}` +
     (kind === "write" ? ", the INSERT in the handler's unit" : "") +
     (kind === "saga" ? `, Saga.on, ${sagas} instances` : "") +
-    (kind === "keyed" ? ", Handler.orderedBy" : ""),
+    (kind === "keyed" ? ", Handler.orderedBy" : "") +
+    (kind === "journaled" ? ', journal "All"' : ""),
   open: (url, kind) =>
     Effect.gen(function* () {
       const connections = yield* pool(url, 1)
@@ -54,7 +65,7 @@ export const holdfast: Library = {
           "SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM holdfast.waiting WHERE channel = $1)",
           [Out.channelName]
         ),
-        clear: query(connections, "TRUNCATE holdfast.message, holdfast.queue, written")
+        clear: query(connections, "TRUNCATE holdfast.message, holdfast.queue, holdfast.journal, written")
       }
       return own
     }),
@@ -99,6 +110,7 @@ const handlers = (handled: Handled) => {
 const messaging = (url: string, kind: Kind, handled: Handled) =>
   handlers(handled).pipe(
     Layer.provideMerge(MessageBus.layer),
+    Layer.provide(Layer.succeed(Journal.DefaultPolicy, kind === "journaled" ? "All" : "Failures")),
     Layer.provideMerge(Layer.mergeAll(PgChannel.layer(Work), PgChannel.layer(Out))),
     Layer.provideMerge(PgMessaging.layerWith({ migrate: true })),
     Layer.provideMerge(PgClient.layer({ url: Redacted.make(url), maxConnections: concurrencyOf(kind) })),
@@ -114,6 +126,7 @@ const commandOf: Record<Kind, (payload: Payload) => Noop | Write | Keyed | Step>
   noop: (payload) => new Noop(payload),
   write: (payload) => new Write(payload),
   keyed: (payload) => new Keyed(payload),
+  journaled: (payload) => new Noop(payload),
   saga: (payload) => new Step(payload)
 }
 

@@ -32,7 +32,7 @@ interface Module {
 }
 
 const name = "work"
-const loops: Record<Kind, number> = { noop: 2, keyed: 2, write: 2, saga: 2 }
+const loops: Record<Kind, number> = { noop: 2, keyed: 2, write: 2, saga: 2, journaled: 2 }
 
 /**
  * `work` of version 10 waits half a second between batches that are handled sooner, so the documented `fetch` and

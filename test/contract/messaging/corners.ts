@@ -292,6 +292,45 @@ export const corners = <R>(backend: Backend<R>): void => {
     }).pipe(within(backend, Handler.layer(handler)))
   })
 
+  it.scoped("of messages that were claimed together, the loss of one is not that of the others", () => {
+    const state = { renewals: 0, running: 0, starts: 0 }
+    const gate = Deferred.unsafeMake<void>(FiberId.none)
+    const handler = Handler.command(Ship, ({ id }) =>
+      Effect.sync(() => {
+        state.running++
+        state.starts++
+      }).pipe(
+        Effect.zipRight(Deferred.await(gate)),
+        Effect.zipRight(write(id)),
+        Effect.onInterrupt(() => Effect.sync(() => state.running--))
+      )
+    ).pipe(Handler.asynchronous(Orders))
+    return Effect.gen(function* () {
+      yield* ship("a")
+      yield* ship("b")
+      yield* withStore(
+        (store) => ({
+          renew: (leases, millis) =>
+            Effect.map(store.renew(leases, millis), (lost) => (state.renewals++ === 0 ? leases.slice(0, 1) : lost))
+        }),
+        consume({ lease: "9 seconds" })
+      )
+      yield* passUntil(
+        "both run",
+        Effect.sync(() => state.running === 2)
+      )
+      yield* pass(4 * second)
+      yield* passUntil(
+        "one is given up",
+        Effect.sync(() => state.running === 1)
+      )
+      yield* Deferred.succeed(gate, undefined)
+      yield* passUntil("the other is done, and then that one", isEmpty())
+      yield* expectRows("a", "b")
+      assert.strictEqual(state.starts, 3)
+    }).pipe(within(backend, Handler.layer(handler)))
+  })
+
   it.effect("a broker's dead letter that is replayed is handled", () => {
     const broker = makeBroker()
     let mended = false

@@ -2,9 +2,20 @@
  * What is done about failures: by the tag of the error, after an outage, and when a message is given up.
  */
 import { assert, it } from "@effect/vitest"
-import { Channel, CommandBus, Consumer, DeadLetter, Handler, Message, MessageBus, MessagingError } from "@holdfast/core"
+import {
+  Channel,
+  CommandBus,
+  Consumer,
+  DeadLetter,
+  Handler,
+  Message,
+  MessageBus,
+  MessagingError,
+  UnitOfWork
+} from "@holdfast/core"
 import { Data, Effect, Layer, Schedule, Schema } from "effect"
 import type { Backend } from "./backend.ts"
+import { ids } from "./consuming.ts"
 import { Broker, makeBroker } from "./direct.ts"
 import {
   advance,
@@ -12,11 +23,13 @@ import {
   expectRows,
   expectTimes,
   expectWaiting,
+  isEmpty,
   letters,
   minute,
   Orders,
   onlyLetter,
   pass,
+  passUntil,
   Ship,
   second,
   ship,
@@ -368,6 +381,33 @@ export const endings = <R>(backend: Backend<R>): void => {
         having(Handler.layer(handler.pipe(Handler.asynchronous(Strict), Handler.errorChannel(Errors)), alert.handler))
       )
     )
+  })
+
+  it.scoped("stop what a consumer has claimed ahead, too: nothing overtakes the message", () => {
+    const seen: Array<number> = []
+    let broken = true
+    const handler = Handler.command(Ship, ({ id }) =>
+      Effect.suspend(() => {
+        seen.push(Number(id))
+        return broken && id === "200" ? Effect.dieMessage("no") : Effect.void
+      })
+    ).pipe(Handler.asynchronous(Strict))
+    return Effect.gen(function* () {
+      yield* UnitOfWork.run(Effect.forEach(ids(300), (id) => ship(id), { discard: true }))
+      yield* Effect.forkScoped(Consumer.run(Strict, { concurrency: 1, lease: "1 hour" }))
+      const { channelName } = Strict
+      yield* passUntil(
+        "it is stopped",
+        using((store) => Effect.map(store.paused, (paused) => paused.includes(channelName)))
+      )
+      yield* pass(minute)
+      assert.deepStrictEqual(seen, ids(200).map(Number))
+      yield* expectWaiting(101, Strict)
+      broken = false
+      yield* Consumer.resume(Strict)
+      yield* passUntil("all are handled", isEmpty(Strict))
+      assert.deepStrictEqual(seen, [...ids(200), ...ids(300).slice(199)].map(Number))
+    }).pipe(within(backend, having(Handler.layer(handler))))
   })
 
   it.effect("of a handler win over those of its channel", () => {

@@ -124,16 +124,21 @@ export const defect = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     })
   })
 
-/** Waits for what happens on its own, by asking again and again: each round is a round trip to the store. */
+/**
+ * Waits for what happens on its own, by asking again and again: each round is a round trip to the store, and lets real
+ * time pass after the first ones, for what the platform does beside.
+ */
 export const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R>) =>
   Effect.gen(function* () {
     for (let round = 0; round < 5_000; round++) {
       if (yield* condition) return
       yield* using((store) => store.now)
-      yield* Effect.yieldNow()
+      yield* round < 200 ? Effect.yieldNow() : moment
     }
     assert.fail(`never: ${what}`)
   })
+
+const moment = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1)))
 
 /** Lets other fibers and the store do what they are about to do. */
 export const settle = Effect.repeatN(

@@ -2,8 +2,20 @@
  * Consumers whose handlers are quick: they claim ahead of time, and commit together what ended together.
  */
 import { assert, it } from "@effect/vitest"
-import { Consumer, Envelope, Handler, type MessageStore, MessagingError, Saga, UnitOfWork } from "@holdfast/core"
-import { Deferred, Effect, FiberId, Logger, Option, Schema } from "effect"
+import {
+  Channel,
+  CommandBus,
+  Consumer,
+  Envelope,
+  Handler,
+  Headers,
+  Message,
+  type MessageStore,
+  MessagingError,
+  Saga,
+  UnitOfWork
+} from "@holdfast/core"
+import { Deferred, Effect, Fiber, FiberId, Layer, Logger, Option, Schema, Struct } from "effect"
 import type { Backend } from "./backend.ts"
 import { consume, ids, plain, withStore } from "./consuming.ts"
 import {
@@ -74,6 +86,59 @@ const watched = () => {
     }
   })
   return { seen, change }
+}
+
+class Weigh extends Message.Command<Weigh>()("Weigh", {
+  version: 2,
+  payload: { id: Schema.String },
+  upcasters: { 1: Message.upcaster(Schema.Struct({ id: Schema.String }), (old) => old) }
+}) {}
+
+class Scales extends Channel.Tag<Scales>()("test/Scales", {}) {}
+
+/** A saga of which messages named "slow" wait until the test lets them go. */
+const parcels = () => {
+  const order: Array<string> = []
+  const gate = Deferred.unsafeMake<void>(FiberId.none)
+  const instance = ({ id }: { readonly id: string }) => id.split("-")[0]!
+  const step = ({ id }: { readonly id: string }) =>
+    Effect.gen(function* () {
+      order.push(id)
+      if (id.endsWith("slow")) yield* Deferred.await(gate)
+      return 1
+    })
+  const saga = Saga.make("Parcels", { state: Schema.Number }).pipe(
+    Saga.startOn(Ship, { id: instance, handle: step }),
+    Saga.on(Ship, { id: instance, handle: (_, message) => step(message) }),
+    Saga.on(Weigh, { id: instance, handle: (_, message) => step(message) }),
+    Handler.asynchronous(Scales)
+  )
+  return { saga, order, open: Deferred.succeed(gate, undefined) }
+}
+
+/** A store whose first commit waits until so many messages are claimed, and which knows the old version of one. */
+const holdingUp = (claims: number) => {
+  const gate = Deferred.unsafeMake<void>(FiberId.none)
+  let claimed = 0
+  const change = (store: MessageStore.Encoded): Partial<MessageStore.Encoded> => ({
+    claim: (options) =>
+      Effect.map(store.claim(options), (deliveries) => {
+        claimed += deliveries.length
+        return deliveries.map((delivery) => ({
+          ...delivery,
+          envelope: { ...delivery.envelope, headers: Struct.omit(delivery.envelope.headers, Headers.messageVersion) }
+        }))
+      }),
+    commit: (units) => Effect.zipRight(Deferred.await(gate), store.commit(units))
+  })
+  const proceed = Effect.zipRight(
+    turning(
+      "they are claimed",
+      Effect.sync(() => claimed >= claims)
+    ),
+    Effect.zipRight(settle, Deferred.succeed(gate, undefined))
+  )
+  return { change, proceed }
 }
 
 export const prefetch = <R>(backend: Backend<R>): void => {
@@ -197,6 +262,32 @@ export const prefetch = <R>(backend: Backend<R>): void => {
     }).pipe(Effect.ensuring(open), within(backend, Handler.layer(handler)))
   })
 
+  it.scoped("sets aside what it has not begun of a handler that was paused since", () => {
+    const { handler, open, state } = quickBut((id) => Number(id) === 100)
+    const held = (count: number) =>
+      Effect.map(
+        using((store) => store.depth(Orders.channelName)),
+        (depth) => (depth.held ?? 0) === count
+      )
+    return Effect.gen(function* () {
+      yield* shipAll(150)
+      yield* consume({ concurrency: 1, lease: "1 hour" })
+      yield* turning(
+        "one is slow",
+        Effect.sync(() => state.running === 1)
+      )
+      yield* Consumer.pause({ handler: "Ship" })
+      for (let passed = 0; passed < 3; passed++) yield* pass(second)
+      yield* open
+      yield* passUntil("the others are held", held(50))
+      assert.strictEqual(state.started, 100)
+      yield* Consumer.resume({ handler: "Ship" })
+      yield* passUntil("all are handled", isEmpty())
+      for (const [id, attempts] of state.attempts) assert.deepStrictEqual(attempts, [1], id)
+      assert.strictEqual(state.started, 150)
+    }).pipe(Effect.ensuring(open), within(backend, Handler.layer(handler)))
+  })
+
   it.scoped("never takes more than are left of those after which it stops", () => {
     const { change } = watched()
     const { handler, state } = quickBut(() => false)
@@ -288,6 +379,54 @@ export const together = <R>(backend: Backend<R>): void => {
       }).pipe(within(backend, Handler.layer(saga)))
     }
   )
+
+  it.scoped("messages of one saga that wait for each other keep no slot from the one whose turn it is", () => {
+    const { order, saga } = parcels()
+    const { change, proceed } = holdingUp(3)
+    return Effect.gen(function* () {
+      yield* ship("a-1")
+      yield* ship("a-2")
+      yield* CommandBus.send(new Weigh({ id: "a-3" }))
+      yield* ship("b-1")
+      yield* Effect.forkScoped(withStore(change, Consumer.run(Scales, { concurrency: 1, lease: "1 hour" })))
+      yield* proceed
+      yield* passUntil("all are handled", isEmpty(Scales))
+      assert.deepStrictEqual(
+        order.filter((id) => id.startsWith("a")),
+        ["a-1", "a-2", "a-3"]
+      )
+    }).pipe(within(backend, Handler.layer(saga).pipe(Layer.provideMerge(backend.channel(Scales)))))
+  })
+
+  it.scoped("messages of one saga that a consumer gives back when it closes are not begun meanwhile", () => {
+    const { open, order, saga } = parcels()
+    const { change, proceed } = holdingUp(4)
+    return Effect.gen(function* () {
+      for (const id of ["a-1", "a-2", "a-3", "b-slow"]) yield* ship(id)
+      const running = yield* Effect.fork(withStore(change, Consumer.run(Scales, { concurrency: 1, lease: "1 hour" })))
+      yield* proceed
+      yield* eventually(
+        "the first is handled",
+        Effect.map(
+          using((store) => store.loadSaga("Parcels", "a")),
+          Option.isSome
+        )
+      )
+      yield* settle
+      const closing = yield* Effect.fork(Fiber.interrupt(running))
+      yield* settle
+      yield* open
+      yield* closing.await
+      yield* Fiber.await(running)
+      assert.deepStrictEqual(order, ["a-1", "b-slow"])
+      yield* expectWaiting(2, Scales)
+      yield* Consumer.drain(Scales)
+      assert.deepStrictEqual(order, ["a-1", "b-slow", "a-2", "a-3"])
+    }).pipe(
+      Effect.ensuring(open),
+      within(backend, Handler.layer(saga).pipe(Layer.provideMerge(backend.channel(Scales))))
+    )
+  })
 
   it.scoped("a handler's scope is closed before its message is committed, its fibers have ended", () => {
     const events: Array<string> = []

@@ -113,6 +113,21 @@ export const crashes = (it: It): void => {
     })
   )
 
+  it.effect("knows all that a consumer had begun, however many claims brought them", () =>
+    Effect.gen(function* () {
+      const channel = fresh("orders")
+      const all = yield* sent(channel, 101)
+      for (let index = 0; index < all.length; index++) yield* claimAs(channel, "first", { limit: 1 })
+      yield* lost
+      const again: Array<MessageStore.Delivery> = []
+      for (let round = 0; again.length < all.length && round < 101; round++) {
+        again.push(...(yield* claimAs(channel, `another ${round}`, { limit: 100 })))
+      }
+      assert.sameMembers(ids(again) as Array<string>, [...all])
+      assert.deepStrictEqual(new Set(crashesOf(again)), new Set([0]))
+    })
+  )
+
   it.effect("counts a crash against a message that was alone, whatever was claimed ahead", () =>
     Effect.gen(function* () {
       const channel = fresh("orders")

@@ -86,12 +86,13 @@ export const make = (
       millis: () => clock.unsafeCurrentTimeMillis(),
       settled: (hand, outcome) => {
         if (outcome === "Held") state.held++
-        if (outcome === "Stopped") {
-          state.stops++
-          parts.fork(putBack(parts))
-        }
         slots.settled(hand, !untouched.has(outcome))
       },
+      stopped: Effect.suspend(() => {
+        state.stops++
+        return putBack(parts)
+      }),
+      oneAtATime: (delivery, key, effect) => Handling.inTurn(parts, delivery, key, effect),
       claimedHere: (delivery) => slots.hands.get(delivery)?.claimedHere,
       interrupted: (delivery) => (slots.hands.get(delivery)?.lost ? "Lost" : state.stopping ? "Stopping" : undefined),
       endpoints: () =>
@@ -121,14 +122,18 @@ export const open = (
 /** Claims messages and takes them in hand: one step that cannot be cut in two. Answers how many. @internal */
 export const claim = (parts: Parts, limit: number, ahead: boolean): Effect.Effect<number, MessagingError> =>
   Effect.suspend(() => {
-    const { stops } = parts.state
-    return Effect.zipWith(claimFresh(parts, limit, ahead), Clock.currentTimeMillis, (deliveries, now) => {
-      parts.slots.take(deliveries, now, ahead)
-      // nothing overtakes what has stopped the channel meanwhile
-      if (parts.state.stops !== stops) parts.fork(putBack(parts))
-      if (deliveries.length === limit) parts.slots.pace.full()
-      return deliveries.length
-    })
+    const { slots, state } = parts
+    const { stops } = state
+    return Effect.flatMap(
+      Effect.zip(claimFresh(parts, limit, ahead), Clock.currentTimeMillis),
+      ([deliveries, now]): Effect.Effect<number> => {
+        // it was under way when the channel was stopped
+        if (state.stops !== stops && deliveries.length > 0) return Effect.as(giveBack(parts, deliveries, 0), 0)
+        slots.take(deliveries, now, ahead)
+        if (deliveries.length === limit) slots.pace.full()
+        return Effect.succeed(deliveries.length)
+      }
+    )
   }).pipe(Effect.uninterruptible)
 
 /** Handles what is waiting, one message after the other, and answers how many that was. @internal */
@@ -189,9 +194,16 @@ const commitTogether = (parts: Parts): void => {
   Handling.commitTogether(parts, ended)
 }
 
-/** What is paused is known before anything is claimed. */
+/** What is paused is known before anything is claimed; and before it is begun, where claiming took long. */
 const claimFresh = ({ flow, source }: Parts, limit: number, ahead: boolean) =>
-  Effect.zipRight(flow.fresh, source.claim(limit, ahead))
+  Effect.zipRight(flow.fresh, source.claim(limit, ahead)).pipe(
+    Effect.tap((deliveries) => (deliveries.length === 0 ? Effect.void : quietly(flow.fresh)))
+  )
+
+const quietly = (learned: Effect.Effect<void, MessagingError>) =>
+  Effect.catchAllCause(learned, (cause) =>
+    Effect.logDebug("It could not be learned what is paused; trying again", cause)
+  )
 
 /** What was set aside does not count. A message that is interrupted gives it back. */
 const drainOne = (parts: Parts): Effect.Effect<"Drained" | "Held" | "Empty", MessagingError> =>
@@ -245,8 +257,7 @@ const renewForever = (parts: Parts, leaseMillis: number): Effect.Effect<never> =
 /** What waits in line heeds a pause that began since it was claimed. */
 const learnForever = (parts: Parts): Effect.Effect<never> =>
   Effect.sleep("1 second").pipe(
-    Effect.zipRight(Effect.suspend(() => (parts.slots.ready > 0 ? parts.flow.fresh : Effect.void))),
-    Effect.catchAllCause((cause) => Effect.logDebug("It could not be learned what is paused; trying again", cause)),
+    Effect.zipRight(Effect.suspend(() => (parts.slots.waits ? quietly(parts.flow.fresh) : Effect.void))),
     Effect.forever
   )
 

@@ -39,6 +39,14 @@ export interface Consuming {
   readonly interrupted: (delivery: Delivery) => "Lost" | "Stopping" | undefined
   /** When, by this process's clock, it was claimed. */
   readonly claimedHere: (delivery: Delivery) => number | undefined
+  /** The channel was paused by a message that nothing may overtake: nothing more is begun. */
+  readonly stopped: Effect.Effect<void>
+  /** Runs it once no other message of the key is being handled. */
+  readonly oneAtATime: <A, E, R>(
+    delivery: Delivery,
+    key: string,
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E, R>
 }
 
 /** How the message ended, for this time. @internal */
@@ -73,12 +81,18 @@ export const recordHandled = (
 ): ReadonlyArray<JournalEntry> =>
   Journal.handled(recording, envelope, { channel: source.channel, worker: source.worker, durationMillis })
 
-/** Whether there is nothing to do with the message but to handle it. @internal */
+/**
+ * Whether there is nothing to do with the message but to handle it. What nothing may overtake also keeps its slot until it
+ * is settled.
+ *
+ * @internal
+ */
 export const isPlain = (consuming: Consuming, entry: Entry, { version }: Message.AnyClass, delivery: Delivery) => {
   const { envelope } = delivery
   const { deadLetter, delay } = entry.route!
   return (
     delivery.crashes < deadLetter.afterCrashes &&
+    deadLetter.onGivenUp !== "Stop" &&
     versionOf(envelope.headers) === version &&
     envelope.orderingKey !== "" &&
     !(delivery.undelayed && delay !== undefined) &&
@@ -136,7 +150,7 @@ const deliverWith = (
     const run = handle(consuming, entry, delivery, message, elapsed, () => {
       committed = true
     })
-    const exit = yield* Effect.exit(restore(key === undefined ? run : consuming.registry.oneAtATime(key, run)))
+    const exit = yield* Effect.exit(restore(key === undefined ? run : consuming.oneAtATime(delivery, key, run)))
     if (begun !== undefined) yield* consuming.flow.leave(delivery)
     // who takes the lease away while the commit is on its way comes too late: what was committed is handled
     const ended = committed ? Exit.void : exit

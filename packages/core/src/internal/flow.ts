@@ -64,15 +64,16 @@ export const make = (
   const hold = holding(source, state)
   const refresh = Effect.suspend(() => {
     state.stale = false
-    // from before it was asked: the answer may be as old
-    return Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.map(store.flow.refresh(source.channel), ({ nextMillis, pauses }) => {
-        state.pauses = pauses
-        state.holding = nextMillis !== undefined
-        state.until = now + freshFor(nextMillis)
-        return state.holding
-      })
-    )
+    return Effect.gen(function* () {
+      const asked = yield* Clock.currentTimeMillis
+      const { nextMillis, pauses } = yield* store.flow.refresh(source.channel)
+      const answered = yield* Clock.currentTimeMillis
+      state.pauses = pauses
+      state.holding = nextMillis !== undefined
+      // what is paused is known as of when it was asked
+      state.until = Math.min(asked + freshMillis, answered + freshFor(nextMillis))
+      return state.holding
+    })
   }).pipe(
     Effect.tapErrorCause(() =>
       Effect.sync(() => {
@@ -157,7 +158,10 @@ const open = Effect.succeed(0)
 
 /** Without a rest in between, a short interval would be asked about all the time. */
 const freshFor = (nextMillis: number | undefined): number =>
-  Math.ceil(Math.max(20, Math.min(1_000, nextMillis ?? 1_000)))
+  Math.ceil(Math.max(20, Math.min(freshMillis, nextMillis ?? freshMillis)))
+
+/** In so long a pause holds everywhere. */
+const freshMillis = 1_000
 
 const setAside = (state: State): void => {
   if (state.holding) return

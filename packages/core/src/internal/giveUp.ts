@@ -214,11 +214,14 @@ const stop = (consuming: Consuming, { delivery, envelope, journal, why }: GivenU
 const parkAndStop = (consuming: Consuming, givenUp: GivenUp, told: Told) =>
   Effect.zipRight(pause(consuming, givenUp.envelope, givenUp.why), park(consuming, givenUp, told))
 
-const pause = ({ source, store }: Consuming, { endpoint, id, tag }: Envelope, { error, reason }: Verdict) =>
+const pause = ({ source, stopped, store }: Consuming, { endpoint, id, tag }: Envelope, { error, reason }: Verdict) =>
   Effect.zipRight(
-    store.flow.pause(
-      { channel: source.channel },
-      `"${endpoint}" gave up ${tag} ${id} (${reason}): ${error.slice(0, 500)}`
+    Effect.zipRight(
+      store.flow.pause(
+        { channel: source.channel },
+        `"${endpoint}" gave up ${tag} ${id} (${reason}): ${error.slice(0, 500)}`
+      ),
+      stopped
     ),
     Effect.logError(
       `Channel "${source.channel}" is stopped, since "${endpoint}" gave up ${tag} (${reason}). Mend it, then let the ` +

@@ -15,7 +15,7 @@ import * as Tracer from "effect/Tracer"
 import { CurrentEnvelope, type Envelope } from "../Envelope.ts"
 import type { Entry } from "../HandlerRegistry.ts"
 import type * as Message from "../Message.ts"
-import type { Joining } from "../MessageStore.ts"
+import type { Delivery, Joining } from "../MessageStore.ts"
 import { isMessagingError, type MessagingError } from "../MessagingError.ts"
 import * as UnitOfWork from "../UnitOfWork.ts"
 import type { Parts } from "./consumer.ts"
@@ -83,7 +83,14 @@ export interface Ended {
 
 /** Begins with a message that has a slot: in a fiber of its own, at once. @internal */
 export const begin = (parts: Parts, hand: Hand<Prepared>): void => {
-  if (hand.prepared !== undefined && parts.flow.isPaused(hand.delivery)) {
+  const { resume } = hand
+  if (resume !== undefined) {
+    hand.resume = undefined
+    resume()
+    return
+  }
+  // it waited beside the line meanwhile
+  if (hand.prepared !== undefined && hand.prepared.begunNanos === undefined && parts.flow.isPaused(hand.delivery)) {
     leave(parts, hand)
     hand.prepared = undefined
   }
@@ -135,6 +142,38 @@ export const leave = (parts: Parts, { prepared }: Hand<Prepared>): void => {
   prepared.inside = false
 }
 
+/**
+ * Runs what a message does once no other of its key is inside. While it waits it gives its slot to others: the one that
+ * goes before it may wait for one.
+ *
+ * @internal
+ */
+export const inTurn = <A, E, R>(
+  { registry, slots }: Parts,
+  delivery: Delivery,
+  key: string,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask((restore) => {
+    const hand = slots.hands.get(delivery)!
+    let inside = false
+    let proceed = () => {}
+    const go = () => {
+      inside = true
+      if (hand.stage !== "Aside") return proceed()
+      hand.resume = proceed
+      slots.next(hand)
+    }
+    const enter = Effect.async<void>((resume) => {
+      proceed = () => resume(Effect.void)
+      if (!registry.keys.enter(key, go)) slots.setAside(hand)
+    })
+    return Effect.ensuring(
+      Effect.zipRight(restore(enter), restore(effect)),
+      Effect.sync(() => (inside ? registry.keys.leave(key) : registry.keys.giveUp(key, go)))
+    )
+  })
+
 // -----------------------------------------------------------------------------
 // internal
 // -----------------------------------------------------------------------------
@@ -176,7 +215,8 @@ const prepare = (parts: Parts, hand: Hand<Prepared>): Prepared | undefined => {
     go: () => {
       prepared.inside = true
       if (hand.stage === "Aside") parts.slots.next(hand)
-      else run(parts, hand, prepared)
+      // or it is about to be given back
+      else if (hand.stage === "Running") run(parts, hand, prepared)
     }
   }
   return prepared
@@ -317,10 +357,8 @@ const ended = (parts: Parts, hand: Hand<Prepared>, unit: UnitOfWork.Unit, exit: 
   const prepared = hand.prepared!
   prepared.tookMillis = Number(parts.nanos() - prepared.begunNanos!) / 1_000_000
   if (Exit.isFailure(exit)) {
-    // what may stop the channel keeps its slot until that is known: nothing is to overtake it
-    const mayStop = prepared.plan.entry.route?.deadLetter.onGivenUp === "Stop"
-    if (!mayStop) parts.slots.free(hand)
-    fail(parts, hand, exit.cause, unit, mayStop)
+    parts.slots.free(hand)
+    fail(parts, hand, exit.cause, unit)
   } else if (unit.begun === undefined) withoutSql(parts, { hand, unit })
   else {
     parts.fork(unit.begun.finish).addObserver((finished) => {
@@ -401,18 +439,13 @@ const giveBackTogether = (parts: Parts, hands: ReadonlyArray<Hand<Prepared>>, er
 /** A conflict means that nothing was written: the handler runs again, and no attempt is burnt. */
 const notCommitted = (parts: Parts, hand: Hand<Prepared>, error: MessagingError): void => {
   const prepared = hand.prepared!
-  if (error.reason === "Conflict" && !parts.state.stopping && prepared.reruns-- > 0) parts.slots.next(hand)
+  const again = error.reason === "Conflict" && !parts.state.stopping && !hand.lost
+  if (again && prepared.reruns-- > 0) parts.slots.next(hand)
   else fail(parts, hand, Cause.fail(error))
 }
 
 /** `unit` is still to be undone, where it is given: a commit that failed has done that. */
-const fail = (
-  parts: Parts,
-  hand: Hand<Prepared>,
-  cause: Cause.Cause<unknown>,
-  unit?: UnitOfWork.Unit,
-  keepsSlot = false
-): void => {
+const fail = (parts: Parts, hand: Hand<Prepared>, cause: Cause.Cause<unknown>, unit?: UnitOfWork.Unit): void => {
   const prepared = hand.prepared!
   const { message, plan, tookMillis } = prepared
   const undone = unit === undefined ? Effect.succeed(cause) : UnitOfWork.undo(unit, cause)
@@ -421,7 +454,6 @@ const fail = (
     return Exit.failCause(cause)
   })
   parts.fork(conclude(parts, plan.entry, hand.delivery, message, tookMillis, exit)).addObserver((settled) => {
-    if (keepsSlot) parts.slots.free(hand)
     leave(parts, hand)
     parts.settled(hand, Exit.isSuccess(settled) ? settled.value : "Lost")
   })

@@ -1,5 +1,3 @@
-import * as Effect from "effect/Effect"
-
 /**
  * Lets one at a time in for each key, in the order in which they came: those of one saga instance.
  *
@@ -36,22 +34,4 @@ export class KeyQueues {
     const place = queue.indexOf(go)
     if (place > 0) queue.splice(place, 1)
   }
-
-  readonly oneAtATime = <A, E, R>(key: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.uninterruptibleMask((restore) => {
-      let inside = false
-      let proceed = () => {}
-      const go = () => {
-        inside = true
-        proceed()
-      }
-      const enter = Effect.async<void>((resume) => {
-        proceed = () => resume(Effect.void)
-        this.enter(key, go)
-      })
-      return Effect.ensuring(
-        Effect.zipRight(restore(enter), restore(effect)),
-        Effect.sync(() => (inside ? this.leave(key) : this.giveUp(key, go)))
-      )
-    })
 }

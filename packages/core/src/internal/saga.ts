@@ -1,5 +1,6 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { pipeArguments } from "effect/Pipeable"
 import * as Schema from "effect/Schema"
@@ -89,7 +90,7 @@ export const decodeState = (
   schema: Schema.Schema.Any,
   row: SagaRow
 ): Effect.Effect<any, MessagingError, any> =>
-  Effect.mapError(
+  orRefuse(
     codecOf(schema).decode(row.state),
     (cause) =>
       new MessagingError({
@@ -112,9 +113,12 @@ const Proto = {
 }
 
 interface Codec {
-  readonly decode: (text: string) => Effect.Effect<any, unknown, any>
-  readonly encode: (state: unknown) => Effect.Effect<string, unknown, any>
+  readonly decode: Coding<string, any>
+  readonly encode: Coding<unknown, string>
 }
+
+/** An `Either`, unless the schema must do something first. */
+type Coding<A, B> = (input: A) => Effect.Effect<B, unknown, any>
 
 /** Made once: to make a schema costs more than to use it. */
 const codecs = new WeakMap<Schema.Schema.Any, Codec>()
@@ -125,16 +129,22 @@ const codecOf = (schema: Schema.Schema.Any): Codec => {
   const decode = Schema.decodeUnknown(schema as Schema.Schema<any, any>)
   const encode = Schema.encode(schema as Schema.Schema<any, any>)
   const codec: Codec = {
-    decode: (text) =>
-      Effect.flatMap(
-        Effect.try(() => JSON.parse(text) as unknown),
-        (state) => decode(state)
-      ),
-    encode: (state) => Effect.flatMap(encode(state), (encoded) => Effect.try(() => JSON.stringify(encoded)))
+    decode: (text) => andThen(attempt(JSON.parse, text), decode),
+    encode: (state) => andThen(encode(state), (encoded) => attempt(JSON.stringify, encoded))
   }
   codecs.set(schema, codec)
   return codec
 }
+
+const attempt = <A, B>(f: (input: A) => B, input: A): Either.Either<B, unknown> => Either.try(() => f(input))
+
+/** At once, where what comes first has its value. */
+const andThen = <A, B>(first: Effect.Effect<A, unknown, any>, f: Coding<A, B>): Effect.Effect<B, unknown, any> =>
+  Either.isEither(first) && Either.isRight(first) ? f(first.right as A) : Effect.flatMap(first, f)
+
+/** Nothing to map where there is a value. */
+const orRefuse = <A>(coded: Effect.Effect<A, unknown, any>, refusal: (cause: unknown) => MessagingError) =>
+  Either.isEither(coded) && Either.isRight(coded) ? (coded as Either.Either<A, never>) : Effect.mapError(coded, refusal)
 
 /** One step of one instance, known by what was loaded. */
 interface Step {
@@ -146,15 +156,19 @@ interface Step {
   readonly run: (state: any, envelope: Metadata) => Effect.Effect<any, any, any>
 }
 
+/** By callbacks: a step is short, and a generator costs as much as the rest of it. */
 const handle = (saga: AnySaga, message: any): Effect.Effect<void, any, any> =>
-  Effect.gen(function* () {
-    const store = yield* SagaStore
-    const envelope = yield* CurrentEnvelope
-    const id = message instanceof SagaTimeout ? message.id : yield* identify(saga, message, envelope)
-    const row = yield* store.load(saga.name, id)
-    const run = message instanceof SagaTimeout ? onTimeout(saga, message, row) : onMessage(saga, message, row)
-    if (run === undefined) return yield* ignore(saga, id, row, message)
-    yield* move({ saga, id, row, run, fired: message instanceof SagaTimeout ? message.timeout : undefined })
+  Effect.contextWithEffect((context: Context.Context<SagaStore | UnitOfWork | CurrentEnvelope | CurrentEndpoint>) => {
+    const envelope = Context.get(context, CurrentEnvelope)
+    const timed = message instanceof SagaTimeout
+    const id = timed ? message.id : identifierOf(saga.transitions, message, envelope)
+    if (id === "") return noIdentifier(saga, envelope)
+    return Effect.flatMap(Context.get(context, SagaStore).load(saga.name, id), (row) => {
+      const run = timed ? onTimeout(saga, message, row) : onMessage(saga, message, row)
+      return run === undefined
+        ? ignore(saga, id, row, message)
+        : move({ saga, id, row, run, fired: timed ? message.timeout : undefined }, context, envelope)
+    })
   })
 
 /** What does not move the saga is not lost without a trace. */
@@ -189,15 +203,11 @@ const identifierOf = (transitions: ReadonlyArray<Transition>, message: any, enve
   return typeof id === "string" ? id : Option.getOrElse(id, () => "")
 }
 
-const identify = (saga: AnySaga, message: any, envelope: Metadata): Effect.Effect<string, MessagingError> => {
-  const id = identifierOf(saga.transitions, message, envelope)
-  return id !== ""
-    ? Effect.succeed(id)
-    : new MessagingError({
-        reason: "Rejected",
-        detail: `${envelope.tag} has no identifier for saga ${saga.name}: its \`id\` function found none`
-      })
-}
+const noIdentifier = (saga: AnySaga, envelope: Metadata): Effect.Effect<never, MessagingError> =>
+  new MessagingError({
+    reason: "Rejected",
+    detail: `${envelope.tag} has no identifier for saga ${saga.name}: its \`id\` function found none`
+  })
 
 /** Start or continue is decided by whether the instance exists; a completed one is not moved again. */
 const onMessage = (saga: AnySaga, message: any, row: Option.Option<SagaRow>): Step["run"] | undefined => {
@@ -218,31 +228,45 @@ const onTimeout = (saga: AnySaga, message: SagaTimeout, row: Option.Option<SagaR
   return transition !== undefined && "timeout" in transition ? transition.handle : undefined
 }
 
-const move = ({ fired, id, row, run, saga }: Step) =>
-  Effect.gen(function* () {
-    const store = yield* SagaStore
-    const unit = yield* UnitOfWork
-    const state = Option.isSome(row) ? yield* decodeState(saga.name, saga.state, row.value) : undefined
-    const timers = new Map(Option.isSome(row) ? Object.entries(row.value.timers) : [])
-    if (fired !== undefined) timers.delete(fired)
-    const envelope = yield* CurrentEnvelope
-    const timing = makeTiming(saga, id, timers, unit, envelope, yield* CurrentEndpoint)
-    const next = yield* Effect.provideService(run(state, envelope), CurrentSaga, timing)
-    const completed = isComplete(next)
-    const encoded = yield* encodeState(saga, completed ? next.state : next)
-    if (completed) {
+const move = (
+  { fired, id, row, run, saga }: Step,
+  context: Context.Context<SagaStore | UnitOfWork | CurrentEndpoint>,
+  envelope: Metadata
+): Effect.Effect<void, any, any> => {
+  const unit = Context.get(context, UnitOfWork)
+  const before = Option.getOrUndefined(row)
+  const timers = new Map(before === undefined ? [] : Object.entries(before.timers))
+  if (fired !== undefined) timers.delete(fired)
+  const timing = makeTiming(saga, id, timers, unit, envelope, Context.get(context, CurrentEndpoint))
+  const version = (before?.version ?? 0) + 1
+  const put = (state: string, completed: boolean) =>
+    Context.get(context, SagaStore).put({
+      saga: saga.name,
+      id,
+      version,
+      state,
+      completed,
+      timers: Object.fromEntries(timers)
+    })
+  const end = (next: any) => {
+    if (!isComplete(next)) return Effect.flatMap(encodeState(saga, next), (state) => put(state, false))
+    return Effect.flatMap(encodeState(saga, next.state), (state) => {
       timers.clear()
-      yield* unit.stage({ _tag: "CancelTimer", owner: owner(saga.name, id), name: undefined })
-    }
-    const version = (Option.isSome(row) ? row.value.version : 0) + 1
-    yield* store.put({ saga: saga.name, id, version, state: encoded, completed, timers: Object.fromEntries(timers) })
-  })
+      const disarmed = unit.stage({ _tag: "CancelTimer", owner: owner(saga.name, id), name: undefined })
+      return Effect.zipRight(disarmed, put(state, true))
+    })
+  }
+  const stepped = (state: unknown) => Effect.provideService(run(state, envelope), CurrentSaga, timing)
+  const moved =
+    before === undefined ? stepped(undefined) : Effect.flatMap(decodeState(saga.name, saga.state, before), stepped)
+  return Effect.flatMap(moved, end)
+}
 
 const isComplete = (next: unknown): next is { readonly state: unknown } =>
   typeof next === "object" && next !== null && "_tag" in next && next._tag === completeTag
 
 const encodeState = (saga: AnySaga, state: unknown): Effect.Effect<string, MessagingError, any> =>
-  Effect.mapError(
+  orRefuse(
     codecOf(saga.state).encode(state),
     (cause) =>
       new MessagingError({

@@ -21,6 +21,8 @@ export interface Hand<P = unknown> {
   lost: boolean
   /** What was made of it before it could run. */
   prepared: P | undefined
+  /** It had begun, and waits for another of its key: goes on with it, once it has a slot again. */
+  resume: (() => void) | undefined
   /** Nobody waits any longer for what follows its end. */
   letGo: (() => void) | undefined
 }
@@ -87,6 +89,11 @@ export class Slots<P> {
     return this.line.length - this.head
   }
 
+  /** Whether some wait for a slot or their turn. */
+  get waits(): boolean {
+    return this.ready + this.aside > 0
+  }
+
   /** The place behind all that were taken. */
   get newest(): number {
     return this.sequence
@@ -127,6 +134,7 @@ export class Slots<P> {
         stage: "Ready",
         lost: false,
         prepared: undefined,
+        resume: undefined,
         letGo: undefined
       }
       this.hands.set(delivery, hand)
@@ -139,9 +147,11 @@ export class Slots<P> {
 
   /** The handler has ended: its slot is free. */
   free(hand: Hand<P>): void {
+    if (hand.stage === "Running") this.running--
+    else if (hand.stage === "Aside") this.aside--
+    else this.removeFromLine(hand)
     hand.stage = "Ending"
     hand.fiber = undefined
-    this.running--
     this.pace.end()
     this.restIfIdle()
     this.schedule()
@@ -174,11 +184,11 @@ export class Slots<P> {
     this.schedule()
   }
 
-  /** Takes out of the line what has not begun: all of it, or what `select` says. */
+  /** Takes out what has not begun: all of it, or what `select` says. */
   withdraw(select: (hand: Hand<P>) => boolean = () => true): ReadonlyArray<Hand<P>> {
     const withdrawn: Array<Hand<P>> = []
     for (const hand of this.hands.values()) {
-      if ((hand.stage !== "Ready" && hand.stage !== "Aside") || !select(hand)) continue
+      if ((hand.stage !== "Ready" && hand.stage !== "Aside") || hand.fiber !== undefined || !select(hand)) continue
       if (hand.stage === "Aside") this.aside--
       hand.stage = "Ending"
       withdrawn.push(hand)
@@ -201,6 +211,11 @@ export class Slots<P> {
       this.waiters.add(waiter)
       return Effect.sync(() => void this.waiters.delete(waiter))
     })
+  }
+
+  private removeFromLine(hand: Hand<P>): void {
+    this.line = this.line.slice(this.head).filter((each) => each !== hand)
+    this.head = 0
   }
 
   private restIfIdle(): void {

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Channel, Direct } from "../Channel.ts"
 import { type Envelope, type Failure, failureCount } from "../Envelope.ts"
-import type { Deduplicate, Delivery, Encoded, JournalEntry, ParkReason, Write } from "../MessageStore.ts"
+import type { Deduplicate, Delivery, Encoded, JournalEntry, Lease, ParkReason, Write } from "../MessageStore.ts"
 import type { MessagingError } from "../MessagingError.ts"
 import { canaryHandled } from "./canary.ts"
 import { AlreadyHandled } from "./dispatch.ts"
@@ -113,9 +113,10 @@ const stored = (
         deliveries.map((delivery) => delivery.lease),
         options.leaseMillis
       ),
+      // messages that were claimed together may share a token
       (lost) => {
-        const tokens = new Set(lost.map((lease) => lease.token))
-        return deliveries.filter((delivery) => tokens.has(delivery.lease.token))
+        const names = new Set(lost.map(nameOf))
+        return deliveries.filter(({ lease }) => names.has(nameOf(lease)))
       }
     ),
   wake: (atMost) => store.wake(channel, atMost),
@@ -137,6 +138,8 @@ const stored = (
   discard: ({ envelope, lease }, journal) =>
     commitOne(store, [{ _tag: "Acknowledge", lease }, ...canaryHandled(envelope), ...journal])
 })
+
+const nameOf = ({ key, token }: Lease): string => `${key} ${token}`
 
 const paused = (store: Encoded, channel: Channel): Effect.Effect<boolean, MessagingError> =>
   Effect.map(store.paused, (names) => names.includes(channel.name))

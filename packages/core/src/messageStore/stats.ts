@@ -21,7 +21,7 @@ export interface ChannelStats {
   readonly channel: string
   /** Those that wait for a consumer, and those that one has claimed. */
   readonly ready: number
-  /** Those that wait for their time. */
+  /** Those that wait for their time, or that a pause or a limit holds. */
   readonly scheduled: number
   /** Those that a pause or a limit has set aside. */
   readonly held: number

@@ -14,8 +14,12 @@ type CommitUnits = (units: Units, patience: Patience) => Effect.Effect<Outcomes>
 /** How many transactions are on their way at once. */
 const lanes = 2
 
-/** How many units one transaction carries, and how many characters of content, unless a single caller has more. */
+/**
+ * How many units one transaction carries, how many writes, and how many characters of content, unless a single caller
+ * has more. Callers who have much do not share one: each makes ready what follows while the database is at another's.
+ */
 const groupSize = 500
+const groupWrites = 1_500
 const groupLength = 8 * 1024 * 1024
 
 interface Waiting {
@@ -60,12 +64,16 @@ export const makeCommitter = (commitUnits: CommitUnits): Effect.Effect<Commit> =
 
 const groupOf = (waiting: ReadonlyArray<Waiting>): number => {
   let units = 0
+  let writes = 0
   let length = 0
   for (let place = 0; place < waiting.length; place++) {
     const next = waiting[place]!
     units += next.units.length
-    for (const unit of next.units) length += lengthOf(unit)
-    if (place > 0 && (units > groupSize || length > groupLength)) return place
+    for (const unit of next.units) {
+      writes += unit.length
+      length += lengthOf(unit)
+    }
+    if (place > 0 && (units > groupSize || writes > groupWrites || length > groupLength)) return place
   }
   return waiting.length
 }

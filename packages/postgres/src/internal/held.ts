@@ -77,6 +77,13 @@ export class Held {
     return Array.from(this.of(channel).done)
   }
 
+  /** Those of all channels, when no claim follows. */
+  allDone(): ReadonlyArray<{ readonly channel: string; readonly token: string }> {
+    return Array.from(this.channels.keys()).flatMap((channel) =>
+      this.done(channel).map((token) => ({ channel, token }))
+    )
+  }
+
   removed(channel: string, tokens: ReadonlyArray<string>): void {
     const { done } = this.of(channel)
     for (const token of tokens) done.delete(token)

@@ -74,6 +74,23 @@ export const release = (
 }
 
 /**
+ * Takes away the leases under which nothing is left, where no claim does that any more.
+ *
+ * @internal
+ */
+export const drop = (database: Database, held: Held): Effect.Effect<void, SqlError> =>
+  Effect.suspend(() => {
+    const done = held.allDone()
+    const statement = named(
+      database,
+      "drop_leases",
+      `delete from ${database.at}lease l using unnest($1::text[], $2::bigint[]) t (channel, id)
+       where l.channel = t.channel and l.id = t.id`
+    )
+    return done.length === 0 ? Effect.void : Effect.asVoid(database.run(statement, tokensOf(done)))
+  })
+
+/**
  * Milliseconds that only pass: how long this process took for what, and nothing that is stored.
  *
  * @internal
@@ -251,7 +268,7 @@ const placesOf = (leases: ReadonlyArray<Lease>) => [
   numbers(leases.map(idOf))
 ]
 
-const tokensOf = (leases: ReadonlyArray<Lease>) => [
+const tokensOf = (leases: ReadonlyArray<Pick<Lease, "channel" | "token">>) => [
   leases.map(({ channel }) => channel),
   numbers(leases.map(({ token }) => token))
 ]

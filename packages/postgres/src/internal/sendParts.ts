@@ -4,33 +4,16 @@ import { dueColumns, interval } from "./rows.ts"
 import type { Staged } from "./staged.ts"
 
 /**
- * Most messages are due at once, and nothing more is to be known of them.
+ * Most messages are due at once, and nothing more is to be known of them; and most of those are of one class, so that
+ * what they share is sent and read once.
  *
  * @internal
  */
 export const enqueue = (all: Staged["sent"]): Part | undefined => {
-  const queued = all.filter(isPlain)
-  if (queued.length === 0) return undefined
-  return {
-    name: "queued",
-    params: [
-      queued.map(({ channel }) => channel),
-      queued.map(({ envelope }) => envelope.id),
-      queued.map(({ envelope }) => envelope.tag),
-      queued.map(({ envelope }) => envelope.endpoint),
-      queued.map(({ envelope }) => envelope.payload),
-      queued.map(({ envelope }) => JSON.stringify(envelope.headers)),
-      queued.map(({ priority }) => priority)
-    ],
-    sql: (at, $) => [
-      `queued as (
-        insert into ${at}queue (${queuedColumns}, undelayed, created_at)
-        select ${queuedColumns}, false, (select now from clock)
-        from unnest(${[1, 2, 3, 4, 5, 6].map((index) => `${$(index)}::text[]`).join(", ")}, ${$(7)}::int[])
-          with ordinality l (${queuedColumns}, place) order by place)`
-    ],
-    ...unchecked
-  }
+  const queued = all.every(isPlain) ? all : all.filter(isPlain)
+  const [first] = queued
+  if (first === undefined) return undefined
+  return queued.every((send) => isAlike(first, send)) ? enqueueAlike(first, queued) : enqueueMixed(queued)
 }
 
 /** @internal */
@@ -136,6 +119,52 @@ export const publish = ({ published }: Staged): Part => ({
 /** Nothing is to be known of it that `queue` has no column for. */
 const isPlain = ({ due, envelope, timer }: Send): boolean =>
   due === undefined && timer === undefined && envelope.orderingKey === undefined && envelope.failures.length === 0
+
+const isAlike = (self: Send, that: Send): boolean =>
+  self.channel === that.channel &&
+  self.priority === that.priority &&
+  self.envelope.tag === that.envelope.tag &&
+  self.envelope.endpoint === that.envelope.endpoint
+
+const enqueueAlike = ({ channel, envelope: { endpoint, tag }, priority }: Send, queued: Staged["sent"]): Part => ({
+  name: "alike",
+  params: [
+    ...[channel, tag, endpoint, priority],
+    queued.map(({ envelope }) => envelope.id),
+    queued.map(({ envelope }) => envelope.payload),
+    queued.map(({ envelope }) => JSON.stringify(envelope.headers))
+  ],
+  sql: (at, $) => [
+    `alike as (
+      insert into ${at}queue (${queuedColumns}, undelayed, created_at)
+      select ${$(1)}::text, message_id, ${$(2)}::text, ${$(3)}::text, payload, headers, ${$(4)}::int, false,
+        (select now from clock)
+      from unnest(${$(5)}::text[], ${$(6)}::text[], ${$(7)}::text[])
+        with ordinality l (message_id, payload, headers, place) order by place)`
+  ],
+  ...unchecked
+})
+
+const enqueueMixed = (queued: Staged["sent"]): Part => ({
+  name: "queued",
+  params: [
+    queued.map(({ channel }) => channel),
+    queued.map(({ envelope }) => envelope.id),
+    queued.map(({ envelope }) => envelope.tag),
+    queued.map(({ envelope }) => envelope.endpoint),
+    queued.map(({ envelope }) => envelope.payload),
+    queued.map(({ envelope }) => JSON.stringify(envelope.headers)),
+    queued.map(({ priority }) => priority)
+  ],
+  sql: (at, $) => [
+    `queued as (
+      insert into ${at}queue (${queuedColumns}, undelayed, created_at)
+      select ${queuedColumns}, false, (select now from clock)
+      from unnest(${[1, 2, 3, 4, 5, 6].map((index) => `${$(index)}::text[]`).join(", ")}, ${$(7)}::int[])
+        with ordinality l (${queuedColumns}, place) order by place)`
+  ],
+  ...unchecked
+})
 
 const queuedColumns = "channel, message_id, tag, endpoint, payload, headers, priority"
 

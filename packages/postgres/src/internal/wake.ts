@@ -102,7 +102,7 @@ const dueIn = (database: Database, marks: Marks, channel: string): Effect.Effect
   const statement = named(
     database,
     "due_in",
-    `select case when exists (select from ${at}paused where channel = $1::text and handler = '' and tenant = '') then null
+    `select case when exists (select from ${at}paused where channel = $1::text and handler = '' and tenant = '') then 'Infinity'
        when exists (select from ${at}message where channel = $1::text and suspects is not null) then ${-2 * overdue}
        when ${anyReady(at, "$1::text", "is null")} then 0
        when exists (select from ${at}claimable_lanes($1::text, 1, ${at}now())) then 0
@@ -116,10 +116,11 @@ const dueIn = (database: Database, marks: Marks, channel: string): Effect.Effect
        ) - ${at}now()) * 1000) end as millis`
   )
   const values = [channel, numbers(priorities), numbers(lows), numbers(lasts), leaseLow]
-  return Effect.map(database.run(statement, values), ([row]) =>
-    Math.min(
-      row?.millis == null ? Number.POSITIVE_INFINITY : Number(row.millis),
-      marks.owed(globalThis.performance.now())
-    )
-  )
+  return Effect.map(database.run(statement, values), ([row]) => {
+    const millis = row?.millis == null ? undefined : Number(row.millis)
+    // of a paused channel no claim looks through anything
+    return millis === Number.POSITIVE_INFINITY
+      ? millis
+      : Math.min(millis ?? Number.POSITIVE_INFINITY, marks.owed(globalThis.performance.now()))
+  })
 }

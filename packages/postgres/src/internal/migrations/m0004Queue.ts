@@ -90,7 +90,7 @@ end $$;
 
 /**
  * Takes back what lost consumers had. What one had begun alone counts as a crash. Of several, nobody knows which it was:
- * they become suspects, and those of them whose leases run out later remember how many they were.
+ * they become suspects, and those of them that are taken back later remember how many they were.
  */
 const takeBack = (at: string): string => `
 create function ${at}take_back(_channel text, _now timestamptz, _lease_low bigint)
@@ -109,12 +109,12 @@ begin
     if _begun > 1 then
       update ${at}message m set lease_peers = greatest(m.lease_peers, _begun)
       where m.id = any (array(
-        select b.id from ${at}message b where b.channel = _channel and b.lease_until > _now and b.lease_begun
-          and b.lease_owner is not distinct from _owner for update skip locked));
+        select b.id from ${at}message b where b.channel = _channel and b.lease_until is not null and b.lease_begun
+          and b.lease_owner is not distinct from _owner and b.id <> all (_rows) for update skip locked));
       update ${at}lease l set peers = greatest(l.peers, _begun)
       where l.channel = _channel and l.id = any (array(
-        select b.id from ${at}lease b where b.channel = _channel and b.id >= _lease_low and b.until > _now and b.begun
-          and b.owner is not distinct from _owner for update skip locked));
+        select b.id from ${at}lease b where b.channel = _channel and b.id >= _lease_low and b.begun
+          and b.owner is not distinct from _owner and b.id <> all (_leases) for update skip locked));
     end if;
     with gone as (
       delete from ${at}lease l where l.channel = _channel and l.id = any (_leases) and l.owner = _owner
@@ -178,6 +178,9 @@ declare
   _highest bigint;
   _token bigint;
 begin
+  if cardinality(_done) > 0 then
+    delete from ${at}lease l where l.channel = _channel and l.id = any (_done);
+  end if;
   -- of a channel alone: the step "flow" has others
   if exists (select from ${at}paused p where p.channel = _channel and p.handler = '' and p.tenant = '') then
     return;
@@ -188,9 +191,6 @@ begin
     -- a snapshot that is older than another claim must not miss it
     insert into ${at}consumed as c (channel, seen_at) values (_channel, _now)
     on conflict (channel) do update set seen_at = excluded.seen_at;
-  end if;
-  if cardinality(_done) > 0 then
-    delete from ${at}lease l where l.channel = _channel and l.id = any (_done);
   end if;
   if exists (select from ${at}message m where m.channel = _channel and m.lease_until is not null and m.lease_until <= _now)
     or exists (select from ${at}lease l where l.channel = _channel and l.id >= _lease_low and l.until <= _now) then
