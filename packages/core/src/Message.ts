@@ -496,7 +496,7 @@ const makeClass = (
   const { upcasters = {}, version = 1 } = options ?? {}
   const sentence = problem(tag, version, upcasters)
   if (sentence !== undefined) throw new Error(sentence)
-  return class extends Schema.TaggedClass<any>()(tag, options?.payload ?? {}) {
+  return class extends taggedClass(tag, options?.payload ?? {}) {
     static readonly kind = kind
     static readonly version = version
     static readonly upcasters = upcasters
@@ -506,6 +506,21 @@ const makeClass = (
     static readonly messageAnnotations = options?.annotations ?? Context.empty()
     get [TypeId]() {
       return { kind }
+    }
+  }
+}
+
+/**
+ * As `Schema.TaggedClass`, which takes the tag that it is given out of a copy: what a key was deleted from is slow to
+ * copy again, and every message that is decoded comes with its tag.
+ */
+const taggedClass = (tag: string, payload: Schema.Struct.Fields) => {
+  const { fields } = Schema.TaggedClass<any>()(tag, payload)
+  const schema = Schema.extend(Schema.Struct(payload), Schema.Struct({ _tag: Schema.tag(tag) }))
+  return class extends Schema.Class<any>(tag)(Object.assign(schema, { fields }) as unknown as Schema.Struct<any>) {
+    static readonly _tag = tag
+    constructor(props: any = {}, options?: any) {
+      super(props._tag === tag ? props : { ...props, _tag: tag }, options)
     }
   }
 }

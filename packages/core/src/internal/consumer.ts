@@ -32,8 +32,9 @@ export interface Parts extends Consuming {
   readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
   readonly nanos: () => bigint
   readonly millis: () => number
-  /** Handlers that ended well in this turn. */
+  /** Handlers that ended well, and for how many turns they wait to be committed together. */
   ended: Array<Handling.Ended>
+  turns: number
   /** A message has had its end, for this time. */
   readonly settled: (hand: Hand<Handling.Prepared>, outcome: Outcome) => void
   /** `held` counts what was set aside, `stops` how often a message has stopped the channel. */
@@ -66,7 +67,7 @@ export const make = (
     const state = { stopping: false, held: 0, stops: 0 }
     const slots: Slots<Handling.Prepared> = new Slots(options.concurrency, source.stored ? mostAhead : 0, {
       begin: (hand) => Handling.begin(parts, hand),
-      turned: () => commitTogether(parts),
+      turned: (again) => commitTogether(parts, again),
       start: (batch, started) => parts.fork(start(parts, batch)).addObserver(started)
     })
     const parts: Parts = {
@@ -81,6 +82,7 @@ export const make = (
       runtime,
       plans: new Map(),
       ended: [],
+      turns: 0,
       fork: (effect) => Runtime.runFork(runtime, effect),
       nanos: () => clock.unsafeCurrentTimeNanos(),
       millis: () => clock.unsafeCurrentTimeMillis(),
@@ -178,6 +180,10 @@ export const putBack = (
 /** How many messages of a store are held at most, begun or not. */
 const mostAhead = 1_000
 
+/** For how many turns on end, and how many messages, a busy consumer puts off a commit: a large one costs less of each. */
+const mostTurns = 3
+const manyEnded = 400
+
 /** Once it is lost nobody begins with it: then its renewal says so, and it is not in line any more. */
 const start = ({ source }: Parts, { deliveries }: Batch): Effect.Effect<void> =>
   source.started(deliveries).pipe(
@@ -187,10 +193,12 @@ const start = ({ source }: Parts, { deliveries }: Batch): Effect.Effect<void> =>
     Effect.orDie
   )
 
-const commitTogether = (parts: Parts): void => {
+const commitTogether = (parts: Parts, again: boolean): void => {
   if (parts.ended.length === 0) return
+  if (again && ++parts.turns < mostTurns && parts.ended.length < manyEnded) return
   const { ended } = parts
   parts.ended = []
+  parts.turns = 0
   Handling.commitTogether(parts, ended)
 }
 

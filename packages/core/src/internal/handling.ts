@@ -2,6 +2,7 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
@@ -28,6 +29,7 @@ import * as Metrics from "./metrics.ts"
 import { conclude, giveBackWhileAway } from "./outcome.ts"
 import type { Hand } from "./slots.ts"
 import * as Telemetry from "./telemetry.ts"
+import { UnitServices } from "./unitServices.ts"
 
 /**
  * What is the same for all messages of one class and one handler.
@@ -41,7 +43,10 @@ export interface Plan {
   decode: ((payload: unknown) => Either.Either<Message.Any, unknown>) | undefined
   /** How SQL finds the unit. */
   readonly join: Joining["join"]
+  /** What all of its messages have in their context, and the keys of what each of them has besides. */
   readonly services: ReadonlyMap<string, unknown>
+  readonly own: ReadonlyArray<string>
+  readonly ownTraced: ReadonlyArray<string>
   readonly fiberRefs: FiberRefs.FiberRefs
   readonly flags: RuntimeFlags.RuntimeFlags
   readonly labels: Metrics.Labels
@@ -265,7 +270,14 @@ const makePlan = (parts: Parts, endpoint: string, tag: string): Plan | undefined
   const { endpoint: here, runtime } = entry.standing
   const { context, join } = store.joining(runtime.context)
   const services = new Map(context.unsafeMap)
-  services.delete(Tracer.ParentSpan.key)
+  const own = [
+    CurrentEnvelope.key,
+    UnitOfWork.UnitOfWork.key,
+    Scope.Scope.key,
+    ...(join === undefined ? [] : [join.key])
+  ]
+  const ownTraced = [...own, Tracer.ParentSpan.key]
+  for (const key of ownTraced) services.delete(key)
   services.set(CurrentEndpoint.key, here)
   return {
     entry,
@@ -273,7 +285,9 @@ const makePlan = (parts: Parts, endpoint: string, tag: string): Plan | undefined
     decode: entry.standing.decode.get(tag),
     join,
     services,
-    fiberRefs: annotatedAlike(parts, runtime),
+    own,
+    ownTraced,
+    fiberRefs: withoutInitial(annotatedAlike(parts, runtime)),
     flags: RuntimeFlags.enable(runtime.runtimeFlags, RuntimeFlags.Interruption),
     labels: Metrics.labelsOf(source.channel, { endpoint, tag }),
     traced: [parts.runtime, runtime].find(Telemetry.listens)
@@ -290,6 +304,18 @@ const annotatedAlike = (parts: Parts, { fiberRefs }: Runtime.Runtime<never>): Fi
       FiberRefs.getOrDefault(parts.runtime.fiberRefs, FiberRef.currentLogAnnotations)
     )
   })
+
+/** What a reference has initially it has without being named too, and each fiber copies all that are named. */
+const withoutInitial = (fiberRefs: FiberRefs.FiberRefs): FiberRefs.FiberRefs => {
+  const forked = FiberRefs.forkAs(fiberRefs, FiberId.none)
+  const named = Array.from(fiberRefs.locals).filter(
+    ([ref]) =>
+      // every fiber is given its own context
+      ref !== (FiberRef.currentContext as FiberRef.FiberRef<any>) &&
+      !Equal.equals(FiberRefs.getOrDefault(forked, ref), FiberRefs.getOrDefault(FiberRefs.empty(), ref))
+  )
+  return FiberRefs.unsafeMake(new Map(named))
+}
 
 const run = (parts: Parts, hand: Hand<Prepared>, prepared: Prepared): void => {
   const { message, plan } = prepared
@@ -326,7 +352,6 @@ const endSpan = (parts: Parts, prepared: Prepared, exit: Exit.Exit<unknown, unkn
   prepared.span = undefined
 }
 
-/** The context, by one copy. */
 const runtimeOf = (
   plan: Plan,
   envelope: Envelope,
@@ -334,18 +359,13 @@ const runtimeOf = (
   scope: Scope.Scope,
   span: Tracer.AnySpan | undefined
 ): Runtime.Runtime<never> => {
-  const services = new Map(plan.services)
-  services.set(CurrentEnvelope.key, envelope)
-  services.set(UnitOfWork.UnitOfWork.key, unit)
-  services.set(Scope.Scope.key, scope)
-  if (span !== undefined) services.set(Tracer.ParentSpan.key, span)
-  if (plan.join !== undefined)
-    services.set(
-      plan.join.key,
-      plan.join.service(() => unit.sql)
-    )
+  const own: Array<unknown> = [envelope, unit, scope]
+  if (plan.join !== undefined) own.push(plan.join.service(() => unit.sql))
+  if (span !== undefined) own.push(span)
+  const services = new UnitServices(plan.services, span === undefined ? plan.own : plan.ownTraced, own)
   return Runtime.make({
-    context: Context.unsafeMake<never>(services),
+    // a context only reads its map
+    context: Context.unsafeMake<never>(services as unknown as Map<string, unknown>),
     fiberRefs: plan.fiberRefs,
     runtimeFlags: plan.flags
   })

@@ -53,7 +53,7 @@ export class Pace {
   /** A claim brought as many as were asked for: there are more. */
   full(): void {
     if (this.known < this.concurrency * rounds) return
-    this.size = Math.min(this.size * 2, this.most)
+    this.size = Math.min(this.size * 4, this.most)
     this.follow()
   }
 

@@ -46,8 +46,8 @@ export interface Batch {
 export interface Work<P> {
   /** Begins with a message that was given a slot. */
   readonly begin: (hand: Hand<P>) => void
-  /** What ended in this turn can be committed. */
-  readonly turned: () => void
+  /** What has ended can be committed; or later, with more of it, if another turn comes at once. */
+  readonly turned: (again: boolean) => void
   /** Has the store mark what was claimed ahead, and then says so. */
   readonly start: (batch: Batch, started: () => void) => void
 }
@@ -252,12 +252,16 @@ export class Slots<P> {
     const since = performance.now()
     const until = since + turnMillis - this.worked
     while (this.running < this.concurrency && this.begin() && performance.now() < until);
-    this.work.turned()
+    this.work.turned(this.beginsMore)
     this.startSoon()
     this.turning = false
     this.worked += performance.now() - since
-    if (this.running < this.concurrency && this.line[this.head]?.batch.state === "Started") this.schedule()
+    if (this.beginsMore) this.schedule()
     for (const waiter of this.waiters) waiter()
+  }
+
+  private get beginsMore(): boolean {
+    return this.running < this.concurrency && this.line[this.head]?.batch.state === "Started"
   }
 
   /** Answers whether there was one that can be begun. */
