@@ -46,5 +46,6 @@ export const kinds: ReadonlyArray<string> = [
   "dequeued",
   "requeued",
   "unqueued",
-  "queued"
+  "queued",
+  "settled"
 ]
