@@ -28,10 +28,14 @@ export const owned = (options: {
   readonly enter: (session: Session) => { readonly root: TransactionScope; readonly scope: UnitScope }
 }): Transaction => {
   const { database, pool, put } = options
-  const lease = Effect.runSync(Scope.make())
-  const session = new Session(database, { acquire: connect(pool, lease), begin: beginStatement, own: true })
+  let lease: Scope.CloseableScope | undefined
+  const acquire = Effect.flatMap(Scope.make(), (made) => {
+    lease = made
+    return connect(pool, made)
+  })
+  const session = new Session(database, { acquire, begin: beginStatement, own: true })
   const { root, scope } = options.enter(session)
-  const giveBack = Effect.suspend(() => Scope.close(lease, Exit.void))
+  const giveBack = Effect.suspend(() => (lease === undefined ? Effect.void : Scope.close(lease, Exit.void)))
   return {
     root,
     joined: false,

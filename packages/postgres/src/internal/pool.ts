@@ -9,7 +9,6 @@ import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import { isPoolFull, PoolExhausted, sqlError, withAdvice } from "./errors.ts"
-import { live } from "./live.ts"
 
 /**
  * The pool of the user's client, in which nobody waits for ever.
@@ -101,9 +100,17 @@ const within = (
   return Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.forkDaemon(Effect.uninterruptible(Scope.extend(raw.reserve, lease))), (fiber) => {
       const giveBack = Effect.forkDaemon(Effect.zipRight(Fiber.await(fiber), Scope.close(lease, Exit.void)))
-      const waited = Effect.flatMap(live(Effect.sleep(millis)), () => Effect.fail(exhausted()))
-      // both sides are interruptible, so that the wait ends in an uninterruptible region too
-      return restore(Effect.raceFirst(Effect.interruptible(Fiber.join(fiber)), Effect.interruptible(waited))).pipe(
+      // not a race of fibers: every unit waits here
+      const waited = Effect.async<Connection, SqlError>((resume) => {
+        const timer = setTimeout(() => resume(Effect.fail(exhausted())), millis)
+        fiber.addObserver((exit) => {
+          clearTimeout(timer)
+          resume(exit)
+        })
+        return Effect.sync(() => clearTimeout(timer))
+      })
+      // it ends in an uninterruptible region too
+      return restore(Effect.interruptible(waited)).pipe(
         Effect.onInterrupt(() => giveBack),
         Effect.tapError(() => giveBack),
         Effect.mapError((error) => (isPoolFull(error) ? exhausted() : withAdvice(error)))

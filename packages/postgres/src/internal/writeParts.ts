@@ -47,5 +47,6 @@ export const kinds: ReadonlyArray<string> = [
   "requeued",
   "unqueued",
   "queued",
-  "alike"
+  "alike",
+  "settled"
 ]

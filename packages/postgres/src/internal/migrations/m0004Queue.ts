@@ -7,7 +7,7 @@ import * as Sql from "../queueSql.ts"
 export const queue: Migration = {
   id: 4,
   name: "queue",
-  sql: (at) => [tables(at), waits(at), takeBack(at), claim(at), comments(at)].join("\n")
+  sql: (at) => [tables(at), waits(at), takeBack(at), claim(at), settle(at), comments(at)].join("\n")
 }
 
 // -----------------------------------------------------------------------------
@@ -393,6 +393,28 @@ const answered =
 
 /** Whole milliseconds since 1970. Times have microseconds: half of one makes up for what a float lacks. */
 const inMillis = (time: string): string => `floor(date_part('epoch', ${time}) * 1000 + 0.0005)::bigint`
+
+/**
+ * Takes one message out of the queue if its lease holds, and keeps that from being taken away until the transaction ends.
+ * Answers how many that were. The server would make a plan for every unit that settles a message, if it were asked for
+ * this by a statement with arrays.
+ */
+const settle = (at: string): string => `
+create function ${at}settle(_channel text, _priority integer, _id bigint, _token bigint)
+returns bigint language plpgsql ${indexed} as $$
+declare
+  _settled bigint;
+begin
+  perform from ${at}lease l
+    where l.channel = _channel and l.id = _token and l.until > ${at}now() for key share;
+  if not found then
+    return 0;
+  end if;
+  delete from ${at}queue q where q.channel = _channel and q.priority = _priority and q.id = _id;
+  get diagnostics _settled = row_count;
+  return _settled;
+end $$;
+`
 
 const comments = (at: string): string =>
   Object.entries(documentation)
