@@ -288,15 +288,23 @@ export const writesOf = (
   return writes.filter(isSagaPut).length < 2 ? all : (overwrittenSaga(writes) ?? collapse(all))
 }
 
-/** Commits a unit that has SQL or messages for a broker. Fails with `Conflict` when it may be run again. @internal */
+/**
+ * Commits a unit that has SQL or messages for a broker. One that has neither is only ended: its writes can be committed
+ * together with those of others. Fails with `Conflict` when it may be run again.
+ *
+ * @internal
+ */
 export const commitOpen = (
   unit: Unit,
-  settle: ReadonlyArray<MessageStore.Write>
-): Effect.Effect<void, MessagingError> =>
+  settle: () => ReadonlyArray<MessageStore.Write>
+): Effect.Effect<"Committed" | "WithoutSql", MessagingError> =>
   Effect.suspend(() => {
-    const { begun, store } = unit
-    const committed = (withSql: boolean) => commit(store, begun, unit as Frame, settle, withSql)
-    return begun === undefined ? committed(false) : Effect.flatMap(begun.finish, committed)
+    const { begun, direct, store } = unit
+    const ended = (withSql: boolean): Effect.Effect<"Committed" | "WithoutSql", MessagingError | CommitConflict> =>
+      withSql || direct.length > 0
+        ? Effect.as(commit(store, begun, unit as Frame, settle(), withSql), "Committed")
+        : Effect.succeed("WithoutSql")
+    return begun === undefined ? ended(false) : Effect.flatMap(begun.finish, ended)
   }).pipe(Effect.mapError((error) => (error instanceof CommitConflict ? error.error : error)))
 
 /** Undoes a unit that failed, and says why it did. @internal */

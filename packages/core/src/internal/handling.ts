@@ -380,12 +380,7 @@ const ended = (parts: Parts, hand: Hand<Prepared>, unit: UnitOfWork.Unit, exit: 
     parts.slots.free(hand)
     fail(parts, hand, exit.cause, unit)
   } else if (unit.begun === undefined) withoutSql(parts, { hand, unit })
-  else {
-    parts.fork(unit.begun.finish).addObserver((finished) => {
-      if (Exit.isSuccess(finished) && !finished.value) withoutSql(parts, { hand, unit })
-      else commitAlone(parts, { hand, unit })
-    })
-  }
+  else commitAlone(parts, { hand, unit })
 }
 
 /** What is written when the message was handled. */
@@ -402,10 +397,11 @@ const withoutSql = (parts: Parts, ended: Ended): void => {
 
 /** It keeps its slot: until it has committed it also keeps a connection of those that handlers share. */
 const commitAlone = (parts: Parts, { hand, unit }: Ended): void => {
-  const fiber = parts.fork(UnitOfWork.commitOpen(unit, settleOf(parts, hand)))
+  const fiber = parts.fork(UnitOfWork.commitOpen(unit, () => settleOf(parts, hand)))
   fiber.addObserver((exit) => {
-    parts.slots.free(hand)
     const error = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
+    if (Exit.isSuccess(exit) && exit.value === "WithoutSql") return withoutSql(parts, { hand, unit })
+    parts.slots.free(hand)
     if (Exit.isSuccess(exit)) committed(parts, { hand, unit })
     else if (Option.isSome(error)) notCommitted(parts, hand, error.value)
     else fail(parts, hand, exit.cause)
