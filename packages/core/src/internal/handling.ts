@@ -18,7 +18,7 @@ import type { Entry } from "../HandlerRegistry.ts"
 import type * as Message from "../Message.ts"
 import type { Delivery, Joining } from "../MessageStore.ts"
 import { isMessagingError, type MessagingError } from "../MessagingError.ts"
-import * as UnitOfWork from "../UnitOfWork.ts"
+import { UnitOfWork } from "../UnitOfWork.ts"
 import type { Parts } from "./consumer.ts"
 import { deliver, isPlain, recordHandled } from "./deliver.ts"
 import { AlreadyHandled } from "./dispatch.ts"
@@ -29,6 +29,7 @@ import * as Metrics from "./metrics.ts"
 import { conclude, giveBackWhileAway } from "./outcome.ts"
 import type { Hand } from "./slots.ts"
 import * as Telemetry from "./telemetry.ts"
+import * as Unit from "./unit.ts"
 import { UnitServices } from "./unitServices.ts"
 
 /**
@@ -83,7 +84,7 @@ export interface Prepared {
  */
 export interface Ended {
   readonly hand: Hand<Prepared>
-  readonly unit: UnitOfWork.Unit
+  readonly unit: Unit.Unit
 }
 
 /** Begins with a message that has a slot: in a fiber of its own, at once. @internal */
@@ -111,7 +112,7 @@ export const commitTogether = (parts: Parts, ended: ReadonlyArray<Ended>): void 
   const units: Array<ReturnType<typeof parts.source.settle>> = []
   const handed: Array<Ended> = []
   for (const each of ended) {
-    const writes = UnitOfWork.writesOf(each.unit, settleOf(parts, each.hand))
+    const writes = Unit.writesOf(each.unit, settleOf(parts, each.hand))
     if (isMessagingError(writes)) notCommitted(parts, each.hand, writes)
     else {
       units.push(writes)
@@ -270,12 +271,7 @@ const makePlan = (parts: Parts, endpoint: string, tag: string): Plan | undefined
   const { endpoint: here, runtime } = entry.standing
   const { context, join } = store.joining(runtime.context)
   const services = new Map(context.unsafeMap)
-  const own = [
-    CurrentEnvelope.key,
-    UnitOfWork.UnitOfWork.key,
-    Scope.Scope.key,
-    ...(join === undefined ? [] : [join.key])
-  ]
+  const own = [CurrentEnvelope.key, UnitOfWork.key, Scope.Scope.key, ...(join === undefined ? [] : [join.key])]
   const ownTraced = [...own, Tracer.ParentSpan.key]
   for (const key of ownTraced) services.delete(key)
   services.set(CurrentEndpoint.key, here)
@@ -320,7 +316,7 @@ const withoutInitial = (fiberRefs: FiberRefs.FiberRefs): FiberRefs.FiberRefs => 
 const run = (parts: Parts, hand: Hand<Prepared>, prepared: Prepared): void => {
   const { message, plan } = prepared
   const { envelope } = hand.delivery
-  const unit = UnitOfWork.open(parts.store)
+  const unit = Unit.open(parts.store)
   const scope = new LazyScope()
   prepared.begunNanos ??= parts.nanos()
   if (plan.traced !== undefined) prepared.span ??= Telemetry.begin(plan.traced, processing(parts, envelope))
@@ -355,7 +351,7 @@ const endSpan = (parts: Parts, prepared: Prepared, exit: Exit.Exit<unknown, unkn
 const runtimeOf = (
   plan: Plan,
   envelope: Envelope,
-  unit: UnitOfWork.Unit,
+  unit: Unit.Unit,
   scope: Scope.Scope,
   span: Tracer.AnySpan | undefined
 ): Runtime.Runtime<never> => {
@@ -371,7 +367,7 @@ const runtimeOf = (
   })
 }
 
-const ended = (parts: Parts, hand: Hand<Prepared>, unit: UnitOfWork.Unit, exit: Exit.Exit<unknown, unknown>): void => {
+const ended = (parts: Parts, hand: Hand<Prepared>, unit: Unit.Unit, exit: Exit.Exit<unknown, unknown>): void => {
   unit.open = false
   hand.fiber = undefined
   const prepared = hand.prepared!
@@ -397,7 +393,7 @@ const withoutSql = (parts: Parts, ended: Ended): void => {
 
 /** It keeps its slot: until it has committed it also keeps a connection of those that handlers share. */
 const commitAlone = (parts: Parts, { hand, unit }: Ended): void => {
-  const fiber = parts.fork(UnitOfWork.commitOpen(unit, () => settleOf(parts, hand)))
+  const fiber = parts.fork(Unit.commitOpen(unit, () => settleOf(parts, hand)))
   fiber.addObserver((exit) => {
     const error = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
     if (Exit.isSuccess(exit) && exit.value === "WithoutSql") return withoutSql(parts, { hand, unit })
@@ -428,7 +424,7 @@ const committed = (parts: Parts, { hand, unit }: Ended): void => {
   parts.fork(Effect.forEach(unit.hooks, (hook) => hook, { discard: true })).addObserver(finish)
 }
 
-const measure = (parts: Parts, { claimedHere, delivery, prepared }: Hand<Prepared>, unit: UnitOfWork.Unit): void => {
+const measure = (parts: Parts, { claimedHere, delivery, prepared }: Hand<Prepared>, unit: Unit.Unit): void => {
   const { plan, tookMillis } = prepared!
   const waited = Math.max(0, delivery.claimedAt - delivery.availableAt)
   Metrics.committed(unit.writes, unit.direct)
@@ -461,10 +457,10 @@ const notCommitted = (parts: Parts, hand: Hand<Prepared>, error: MessagingError)
 }
 
 /** `unit` is still to be undone, where it is given: a commit that failed has done that. */
-const fail = (parts: Parts, hand: Hand<Prepared>, cause: Cause.Cause<unknown>, unit?: UnitOfWork.Unit): void => {
+const fail = (parts: Parts, hand: Hand<Prepared>, cause: Cause.Cause<unknown>, unit?: Unit.Unit): void => {
   const prepared = hand.prepared!
   const { message, plan, tookMillis } = prepared
-  const undone = unit === undefined ? Effect.succeed(cause) : UnitOfWork.undo(unit, cause)
+  const undone = unit === undefined ? Effect.succeed(cause) : Unit.undo(unit, cause)
   const exit = Effect.map(undone, (cause) => {
     endSpan(parts, prepared, isAgain(cause) ? Exit.void : Exit.failCause(cause))
     return Exit.failCause(cause)
