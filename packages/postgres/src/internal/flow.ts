@@ -17,8 +17,11 @@ export const pause = (
   const statement = named(
     database,
     "pause",
-    `insert into ${database.at}paused (channel, handler, tenant, reason, paused_at)
-     values ($1::text, $2::text, $3::text, $4::text, ${database.at}now())
+    `with alone as materialized (
+       select pg_advisory_xact_lock(hashtextextended('${database.at}pause ' || $1::text, 0)) as locked
+     )
+     insert into ${database.at}paused (channel, handler, tenant, reason, paused_at)
+     select $1::text, $2::text, $3::text, $4::text, ${database.at}now() from alone
      on conflict (channel, handler, tenant) where resumed_at is null do nothing`
   )
   return Effect.asVoid(

@@ -181,6 +181,8 @@ begin
   if cardinality(_done) > 0 then
     delete from ${at}lease l where l.channel = _channel and l.id = any (_done);
   end if;
+  -- a pause waits for claims that have begun, and they for it: what is sent once it is there, none of them takes
+  perform pg_advisory_xact_lock_shared(hashtextextended('${at}pause ' || _channel, 0));
   -- of a channel alone: the step "flow" has others
   if exists (select from ${at}paused p where p.channel = _channel and p.handler = '' and p.tenant = '') then
     return;
