@@ -210,22 +210,26 @@ export const admit = (
 /** Forgets limits that nobody has asked for a day: those of keys that come no more. @internal */
 export const sweep = (database: Database): Effect.Effect<void, SqlError> => {
   const { at } = database
-  const statement = named(
+  const limits = named(
     database,
     "sweep_flow",
     `with gone as materialized (
-       select name from ${at}flow_limit
+       select name from ${at}flow_limit f
        where used_at < (select ${at}now()) - interval '1 day' - coalesce(interval_ms, 0) * interval '1 millisecond'
-         and not waiting order by used_at limit 1000 for update skip locked
+         and not waiting and not exists (
+           select from ${at}flow_permit p where p.name = f.name and p.until > (select ${at}now()))
+       order by used_at limit ${batch} for update skip locked
      ), grants as (
        delete from ${at}flow_grant where name in (select name from gone)
      ), permits as (
-       delete from ${at}flow_permit where name in (select name from gone) and until <= (select ${at}now())
+       delete from ${at}flow_permit where name in (select name from gone)
      )
-     delete from ${at}flow_limit f where name in (select name from gone)
-       and not exists (select from ${at}flow_permit p where p.name = f.name and p.until > (select ${at}now()))`
+     delete from ${at}flow_limit where name in (select name from gone) returning 1`
   )
-  return Effect.asVoid(database.run(statement, []))
+  const untilDone: Effect.Effect<void, SqlError> = Effect.flatMap(database.run(limits, []), (rows) =>
+    rows.length < batch ? Effect.void : untilDone
+  )
+  return untilDone
 }
 
 // -----------------------------------------------------------------------------

@@ -10,8 +10,8 @@ import type { Statement } from "./pgQuery.ts"
 import { number, text } from "./rows.ts"
 
 /**
- * Forgets keys that have expired and the oldest of the journal, some thousand at a time. What has expired the database's clock says; when to look is
- * nobody's to wait for.
+ * Forgets keys that have expired and the oldest of the journal, some thousand at a time. What has expired the database's
+ * clock says; when to look is nobody's to wait for.
  *
  * @internal
  */

@@ -63,19 +63,24 @@ export const reading = (
 export const forget = (database: Database, olderThanMillis: number): Effect.Effect<void, SqlError> => {
   if (!Number.isFinite(olderThanMillis)) return Effect.void
   const { at } = database
+  // each begins where the last one ended: what was removed stands before it until it is vacuumed
   const statement = named(
     database,
     "forget_journal",
-    `delete from ${at}journal j using (
+    `with old as (
        select at, id from ${at}journal
-       where at < (select ${at}now()) - $1::float8 * interval '1 millisecond'
-       order by at, id limit ${batch} for update skip locked) old
-     where j.at = old.at and j.id = old.id returning 1`
+       where at >= $2::timestamptz and at < (select ${at}now()) - $1::float8 * interval '1 millisecond'
+       order by at, id limit ${batch} for update skip locked
+     ), removed as (
+       delete from ${at}journal j using old where j.at = old.at and j.id = old.id
+     )
+     select count(*)::int as count, max(at)::text as last from old`
   )
-  const untilDone: Effect.Effect<void, SqlError> = Effect.flatMap(database.run(statement, [olderThanMillis]), (rows) =>
-    rows.length < batch ? Effect.void : untilDone
-  )
-  return untilDone
+  const untilDone = (from: string): Effect.Effect<void, SqlError> =>
+    Effect.flatMap(database.run(statement, [olderThanMillis, from]), ([row]) =>
+      row === undefined || number(row, "count") < batch ? Effect.void : untilDone(text(row, "last"))
+    )
+  return untilDone("-infinity")
 }
 
 // -----------------------------------------------------------------------------

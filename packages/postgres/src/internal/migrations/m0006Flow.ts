@@ -178,7 +178,8 @@ begin
     select f.* from ${at}flow_limit f join jsonb_to_recordset(_limits) l (name text) on l.name = f.name
   loop
     if _limit.interval_ms is null then
-      select coalesce(sum(count), 0) into _used from ${at}flow_permit where name = _limit.name and until > _now;
+      delete from ${at}flow_permit where name = _limit.name and until <= _now;
+      select coalesce(sum(count), 0) into _used from ${at}flow_permit where name = _limit.name;
     else
       delete from ${at}flow_grant
       where name = _limit.name and slot <= _now - ${interval("_limit.interval_ms")};
