@@ -12,7 +12,7 @@ const fill = (channel: string, count: number) =>
    select '${channel}', n, 't', 'e', '${JSON.stringify({ note: "x".repeat(100) })}', '{}', now(), 0, false
    from generate_series(1, ${count}) n`
 
-const unanalysed = ["queue", "lease", "message", "scheduled", "dead_letter", "saga"]
+const unanalysed = ["queue", "lease", "message", "scheduled", "dead_letter", "saga", "deduplication", "idempotency"]
   .map((table) => `alter table holdfast.${table} set (autovacuum_enabled = off)`)
   .join(";")
 
@@ -109,6 +109,11 @@ layer(messaging({ notifications: false }), { excludeTestServices: true, timeout:
           insert into holdfast.lease (channel, id, priority, from_id, last_id, until, owner, begun)
           select 'c' || n % 2, 1000000000 + n, 0, n * 10, n * 10 + 9, now() + interval '1 minute', 'o', true
           from generate_series(1, 20000) n;
+          insert into holdfast.deduplication (key, expires_at)
+          select 'key ' || n, now() + (n - ${million / 2}) * interval '1 second' from generate_series(1, ${million}) n;
+          insert into holdfast.idempotency (key, token, lease_until, result, expires_at)
+          select 'key ' || n, n, now(), '{}', now() + (n - ${million / 2}) * interval '1 second'
+          from generate_series(1, ${million}) n;
           insert into holdfast.saga (saga, id, version, state, completed, timers, created_at, updated_at)
           select 'S', n, 1, '{}', false, '{}', now(), now() from generate_series(1, ${million}) n`)
         yield* noSeqScans
