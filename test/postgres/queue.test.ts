@@ -2,7 +2,7 @@ import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
 import { MessageStore } from "@holdfast/core"
 import { PgMessaging } from "@holdfast/postgres"
-import { Duration, Effect, Exit, Layer, Option, Redacted } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Option, Redacted, Schedule } from "effect"
 import { messaging, Scratch } from "./database.ts"
 import { sent } from "./fixtures.ts"
 import { Database, Marks, Wake } from "./internal.ts"
@@ -183,6 +183,38 @@ layer(messaging({ notifications: false }), { excludeTestServices: true })("the q
         const [waited] = yield* Effect.timed(Wake.wake(database, Wake.makeHub(), marks, "owing", 1_000))
         assert.isAtLeast(Duration.toMillis(waited), 900)
       })
+  )
+
+  it.effect("a pause waits for the claims that have begun: none of them takes what is sent after it", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const { control } = yield* Scratch
+        const store = yield* Store
+        yield* commit(sends("racing", 1, 1))
+        const blocker = yield* control.reserve
+        yield* blocker.executeRaw("begin", [])
+        yield* blocker.executeRaw(`select pg_advisory_xact_lock(hashtextextended('"holdfast".queue racing', 0))`, [])
+        const waiting = (count: number) =>
+          Effect.repeat(
+            blocker.execute(
+              `select 1 from pg_locks l join pg_database d on d.oid = l.database
+               where l.locktype = 'advisory' and not l.granted and d.datname = current_database()`,
+              [],
+              undefined
+            ),
+            { until: (rows) => rows.length === count, schedule: Schedule.spaced("5 millis") }
+          )
+        const claiming = yield* Effect.fork(claim("racing"))
+        yield* waiting(1)
+        const pausing = yield* Effect.fork(store.flow.pause({ channel: "racing" }, undefined))
+        yield* waiting(2)
+        yield* blocker.executeRaw("commit", [])
+        assert.deepStrictEqual(ids(yield* Fiber.join(claiming)), ["1"])
+        yield* Fiber.join(pausing)
+        yield* commit(sends("racing", 2, 2))
+        assert.deepStrictEqual(yield* claim("racing"), [])
+      })
+    )
   )
 
   it.effect("a build from before the queue works on with what is in its table", () =>
